@@ -1,0 +1,1 @@
+"""The Ebbtide service: shop events in, retention alerts out."""

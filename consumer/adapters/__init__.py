@@ -1,0 +1,1 @@
+"""The only importers of client libraries: Kafka, Redis, ONNX Runtime, Prometheus, HTTP."""

@@ -1,0 +1,145 @@
+"""States to what is computed from them: model tokens, and the named rolling features that people ask for."""
+
+from typing import Final
+
+import numpy as np
+
+from consumer.core.fold import Target, target_count
+from consumer.core.state import MAX_DAYS, NO_DAY, NO_TIME, States
+
+FEATURE_VERSION: Final = 1
+WINDOWS_DAYS: Final = (1, 7, 30, 90)
+
+_LOG_COUNTS = (
+    "events", "sessions", "views", "searches", "cart_adds", "cart_removals", "checkouts", "purchases", "refunds",
+    "reviews", "negative_texts", "tickets", "email_opens", "campaign_contacts", "coupons", "unsubscribes",
+)  # fmt: skip
+_LOG_SUMS = ("spend", "refunded", "discount", "dwell_s")
+_LOG_GAPS = ("gap_days", "target_gap_days")
+LOG_TOKENS: Final = _LOG_COUNTS + _LOG_SUMS + _LOG_GAPS
+TOKEN_NAMES: Final = (
+    *(f"log1p_{name}" for name in LOG_TOKENS),
+    "mean_sentiment", "no_earlier_day", "no_earlier_target", "weekday_sin", "weekday_cos",
+)  # fmt: skip
+TOKEN_SIZE: Final = len(TOKEN_NAMES)
+
+
+def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray:
+    """Model input: float32 (U, length, TOKEN_SIZE), the latest `length` user-days, left-aligned, zero-padded.
+
+    A token depends on its own day and earlier ones only, and on nothing that leaves with the oldest day, so that a
+    closed day's token never changes: training, replay and serving see equal bits.
+    """
+    count = states.header["days"].astype(np.int64)
+    first = np.maximum(count - length, 0)
+    index = first[:, None] + np.arange(length)
+    present = index < count[:, None]
+    day_number, gap, target_gap = _gaps(states, target)
+    rows = np.arange(len(states))[:, None]
+    index = np.minimum(index, MAX_DAYS - 1)
+    days = states.days[rows, index]
+    gap, target_gap = gap[rows, index], target_gap[rows, index]
+
+    logs = np.empty((len(states), length, len(LOG_TOKENS)))
+    for position, name in enumerate(_LOG_COUNTS + _LOG_SUMS):
+        logs[..., position] = days[name]
+    logs[..., -2] = np.where(gap < 0, 0, gap)
+    logs[..., -1] = np.where(target_gap < 0, 0, target_gap)
+    np.log1p(np.where(present[..., None], logs, 0.0), out=logs)
+
+    weekday = (day_number[rows, index] % 7) * (2 * np.pi / 7)
+    result = np.empty((len(states), length, TOKEN_SIZE), np.float32)
+    result[..., : len(LOG_TOKENS)] = logs
+    result[..., -5] = days["sentiment"] / np.maximum(days["opinions"], 1)
+    result[..., -4] = gap < 0
+    result[..., -3] = target_gap < 0
+    result[..., -2] = np.sin(weekday)
+    result[..., -1] = np.cos(weekday)
+    result[~present] = 0.0
+    return result
+
+
+def _gaps(states: States, target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Day numbers, days since the previous active day, since the previous target day; (U, 64); -1: there is none."""
+    day = states.days["day"].astype(np.int64)
+    before_first = states.header["evicted_day"].astype(np.int64)[:, None]
+    previous = np.concatenate((before_first, day[:, :-1]), axis=1)
+    is_target = target_count(states.days, target) > 0
+    target_day = np.where(is_target, day, NO_DAY)
+    before_first = states.header["evicted_target_day"].astype(np.int64)[:, None]
+    earlier = np.concatenate((before_first, target_day[:, :-1]), axis=1)
+    earlier = np.maximum.accumulate(earlier, axis=1)
+    return day, np.where(previous == NO_DAY, -1, day - previous), np.where(earlier == NO_DAY, -1, day - earlier)
+
+
+def rolling(states: States, as_of_day: np.ndarray) -> dict[str, np.ndarray]:
+    """Named rolling features of each user as of the end of local day `as_of_day` (U,); float64 (U,) each.
+
+    Windows of 1, 7, 30 and 90 days end with `as_of_day` and are exact to the day over the kept 64 active days.
+    NaN means: not defined for this user (for example a mean gap with fewer than two purchase days).
+    """
+    kept = np.arange(MAX_DAYS) < states.header["days"].astype(np.int64)[:, None]
+    day = states.days["day"].astype(np.int64)
+    age = np.where(kept, as_of_day[:, None] - day, -1)
+    features: dict[str, np.ndarray] = _recency(states, age, kept)
+    for window in WINDOWS_DAYS:
+        inside = (age >= 0) & (age < window)
+        features |= {f"{name}_{window}d": value for name, value in _window(states.days, inside).items()}
+    return features | _rhythm(states, kept & (age >= 0))
+
+
+def _total(days: np.ndarray, name: str, inside: np.ndarray) -> np.ndarray:
+    return np.where(inside, days[name], 0).sum(axis=1, dtype=np.float64)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _window(days: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
+    total = {
+        name: _total(days, name, inside)
+        for name in ("events", "sessions", "views", "searches", "cart_adds", "checkouts", "purchases", "spend",
+                     "discount", "dwell_s", "refunds", "refunded", "reviews", "negative_texts", "tickets",
+                     "email_opens", "campaign_contacts")
+    }  # fmt: skip
+    abandoned = np.maximum(total["cart_adds"] - total["purchases"], 0)
+    return {
+        "active_days": inside.sum(axis=1, dtype=np.float64),
+        **total,
+        "mean_sentiment": _ratio(_total(days, "sentiment", inside), _total(days, "opinions", inside)),
+        "refund_rate": _ratio(total["refunds"], total["purchases"]),
+        "cart_abandonment": _ratio(abandoned, total["cart_adds"]),
+    }
+
+
+def _recency(states: States, age: np.ndarray, kept: np.ndarray) -> dict[str, np.ndarray]:
+    known = states.header["first_ms"] != NO_TIME
+    seen = kept & (age >= 0)
+    bought = seen & (states.days["purchases"] > 0)
+    return {
+        "days_since_last_event": _youngest(age, seen),
+        "days_since_last_purchase": _youngest(age, bought),
+        "total_events": np.where(known, states.header["events"], 0).astype(np.float64),
+        "total_target_events": np.where(known, states.header["target_events"], 0).astype(np.float64),
+        "unsubscribed": states.header["unsubscribed"].astype(np.float64),
+    }
+
+
+def _youngest(age: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    youngest = np.where(mask, age, np.iinfo(np.int64).max).min(axis=1)
+    return np.where(mask.any(axis=1), youngest, np.nan).astype(np.float64)
+
+
+def _rhythm(states: States, seen: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean and spread of the gaps between purchase days, over the kept days."""
+    bought = seen & (states.days["purchases"] > 0)
+    day = states.days["day"].astype(np.float64)
+    earlier = np.maximum.accumulate(np.where(bought, day, -np.inf), axis=1)
+    earlier = np.concatenate((np.full((len(day), 1), -np.inf), earlier[:, :-1]), axis=1)
+    is_gap = bought & np.isfinite(earlier)
+    gap = np.where(is_gap, day - np.where(is_gap, earlier, 0.0), 0.0)
+    count = is_gap.sum(axis=1).astype(np.float64)
+    mean = _ratio(gap.sum(axis=1), count)
+    variance = _ratio((np.where(is_gap, gap - np.nan_to_num(mean)[:, None], 0.0) ** 2).sum(axis=1), count)
+    return {"purchase_gap_mean_days": mean, "purchase_gap_std_days": np.sqrt(variance)}

@@ -1,0 +1,142 @@
+"""User state: a header and the last 64 active user-days, as fixed numpy layouts.
+
+A `States` holds a batch of users side by side, so that folding and scoring are vectorised; `pack` and `unpack`
+turn it into one value per user, in which users pay only for the days that they have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LAYOUT_VERSION = 1
+MAX_DAYS = 64
+RECENT_IDS = 16
+NO_DAY = np.iinfo(np.int32).min
+NO_TIME = -1
+
+# Right edges of the hazard bins, in days of silence; the last hazard holds for ever.
+BIN_EDGES_DAYS = np.array([1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 56, 84, 112, 168, 224, 365], dtype=np.float64)
+BINS = len(BIN_EDGES_DAYS)
+
+COUNTS = (
+    "events", "sessions", "views", "searches", "cart_adds", "cart_removals", "checkouts", "purchases", "refunds",
+    "reviews", "opinions", "negative_texts", "tickets", "email_opens", "campaign_contacts", "coupons",
+    "unsubscribes",
+)  # fmt: skip
+SUMS = ("spend", "refunded", "discount", "dwell_s", "sentiment")
+
+USER_DAY = np.dtype(
+    [("day", "<i4"), ("first_ms", "<i4"), ("last_ms", "<i4")]  # local calendar day; times since its midnight
+    + [(name, "<u4") for name in COUNTS]
+    + [(name, "<f8") for name in SUMS]
+)
+
+HEADER = np.dtype(
+    [
+        ("version", "u1"),
+        ("days", "u1"),  # how many user-days follow
+        ("next_id", "u1"),  # slot of `recent_ids` to overwrite next
+        ("unsubscribed", "u1"),
+        ("alerted_tier", "u1"),  # highest tier alerted in the open episode; 0: no episode is open
+        ("due_tier", "u1"),  # tier of the pending silence timer
+        ("evicted_day", "<i4"),  # last day that left the 64, so that gaps of the oldest kept day stay known
+        ("evicted_target_day", "<i4"),
+        ("target_events", "<u4"),
+        ("events", "<u4"),
+        ("first_ms", "<i8"),
+        ("last_ms", "<i8"),
+        ("last_target_ms", "<i8"),
+        ("episode_ms", "<i8"),  # when the open episode began
+        ("due_ms", "<i8"),  # when the pending silence timer fires
+        ("recent_ids", "<u8", (RECENT_IDS,)),
+        ("log_hazards", "<f4", (BINS,)),  # of the target event, counted from the end of the last active day
+    ]
+)
+
+
+class UnreadableStateError(Exception):
+    """A stored state is of an unknown layout or cut short: restore it from the changelog."""
+
+
+@dataclass
+class States:
+    """A batch of U user states: `header` of shape (U,), `days` of shape (U, 64), left-aligned, oldest first."""
+
+    header: np.ndarray
+    days: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.header)
+
+    def take(self, rows: np.ndarray) -> "States":
+        """A copy of some rows."""
+        return States(self.header[rows], self.days[rows])
+
+    def last_day(self, rows: np.ndarray) -> np.ndarray:
+        """Day number of each row's latest active day; `NO_DAY` where there is none."""
+        count = self.header["days"][rows].astype(np.int64)
+        day = self.days["day"][rows, np.maximum(count - 1, 0)]
+        return np.where(count > 0, day, NO_DAY)
+
+
+def empty_states(count: int) -> States:
+    """States of `count` users nothing is known of."""
+    header = np.zeros(count, HEADER)
+    reset(header, np.arange(count))
+    return States(header, np.zeros((count, MAX_DAYS), USER_DAY))
+
+
+def reset(header: np.ndarray, rows: np.ndarray) -> None:
+    """Forget everything about some rows (their days stop counting with `days` = 0)."""
+    blank = np.zeros((), HEADER)
+    blank["version"] = LAYOUT_VERSION
+    blank["evicted_day"] = blank["evicted_target_day"] = NO_DAY
+    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
+        blank[name] = NO_TIME
+    header[rows] = blank
+
+
+def pack(states: States) -> list[bytes]:
+    """One value per user; empty (b"") for a user of whom nothing is known."""
+    headers, days = memoryview(states.header.tobytes()), memoryview(states.days.tobytes())
+    row_size = MAX_DAYS * USER_DAY.itemsize
+    return [
+        b"".join(
+            (
+                headers[row * HEADER.itemsize : (row + 1) * HEADER.itemsize],
+                days[row * row_size : row * row_size + count * USER_DAY.itemsize],
+            )
+        )
+        if events
+        else b""
+        for row, (count, events) in enumerate(
+            zip(states.header["days"].tolist(), states.header["events"].tolist(), strict=True)
+        )
+    ]
+
+
+def unpack(values: list[bytes | None]) -> States:
+    """The inverse of `pack`; None or b"" is a user nothing is known of.
+
+    Raises `UnreadableStateError` for an unknown layout version or a value of the wrong length.
+    """
+    states = empty_states(len(values))
+    rows_of_count: dict[int, list[int]] = {}
+    for row, value in enumerate(values):
+        if value:
+            rows_of_count.setdefault(_checked_day_count(value), []).append(row)
+    for count, rows in rows_of_count.items():
+        layout = np.dtype([("header", HEADER), ("days", USER_DAY, (count,))])
+        packed = np.frombuffer(b"".join(values[row] or b"" for row in rows), layout)
+        states.header[rows] = packed["header"]
+        states.days[rows, :count] = packed["days"]
+    return states
+
+
+def _checked_day_count(value: bytes) -> int:
+    if value[0] != LAYOUT_VERSION:
+        raise UnreadableStateError(f"a stored user state has layout {value[0]}; this version reads {LAYOUT_VERSION}")
+    count = value[1] if len(value) > 1 else -1
+    if count > MAX_DAYS or len(value) != HEADER.itemsize + count * USER_DAY.itemsize:
+        raise UnreadableStateError(f"a stored user state of {len(value)} bytes is cut short or garbled")
+    return count

@@ -1,0 +1,1 @@
+"""Makes the model: training data, network, training and export to ONNX."""
