@@ -1,5 +1,6 @@
 """A batch of decoded events as columns, and its split into rounds of distinct users."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,6 +32,11 @@ class Events:
     def take(self, index: np.ndarray) -> "Events":
         """Some of the events."""
         return Events(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    @staticmethod
+    def concatenate(parts: Sequence["Events"]) -> "Events":
+        """One batch after the other."""
+        return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))
 
 
 def rounds(row: np.ndarray) -> list[np.ndarray]:

@@ -25,29 +25,23 @@ TOKEN_SIZE: Final = len(TOKEN_NAMES)
 
 
 def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray:
-    """Model input: float32 (U, length, TOKEN_SIZE), the latest `length` user-days, left-aligned, zero-padded.
+    """Model input: float32 (U, length, TOKEN_SIZE), one token per user-day, oldest first, zero-padded at the end.
 
-    A token depends on its own day and earlier ones only, and on nothing that leaves with the oldest day, so that a
-    closed day's token never changes: training, replay and serving see equal bits.
+    No user may have more than `length` days. A token depends on its own day and earlier ones only, and on nothing
+    that leaves with the oldest day, so that a closed day's token never changes: training, replay and serving see
+    equal bits.
     """
-    count = states.header["days"].astype(np.int64)
-    first = np.maximum(count - length, 0)
-    index = first[:, None] + np.arange(length)
-    present = index < count[:, None]
-    day_number, gap, target_gap = _gaps(states, target)
-    rows = np.arange(len(states))[:, None]
-    index = np.minimum(index, MAX_DAYS - 1)
-    days = states.days[rows, index]
-    gap, target_gap = gap[rows, index], target_gap[rows, index]
-
+    days = states.days[:, :length]
+    present = np.arange(length) < states.header["days"].astype(np.int64)[:, None]
+    gap, target_gap = _gaps(states.header, days, target)
     logs = np.empty((len(states), length, len(LOG_TOKENS)))
     for position, name in enumerate(_LOG_COUNTS + _LOG_SUMS):
         logs[..., position] = days[name]
-    logs[..., -2] = np.where(gap < 0, 0, gap)
-    logs[..., -1] = np.where(target_gap < 0, 0, target_gap)
+    logs[..., -2] = np.maximum(gap, 0)
+    logs[..., -1] = np.maximum(target_gap, 0)
     np.log1p(np.where(present[..., None], logs, 0.0), out=logs)
 
-    weekday = (day_number[rows, index] % 7) * (2 * np.pi / 7)
+    weekday = (days["day"] % 7) * (2 * np.pi / 7)
     result = np.empty((len(states), length, TOKEN_SIZE), np.float32)
     result[..., : len(LOG_TOKENS)] = logs
     result[..., -5] = days["sentiment"] / np.maximum(days["opinions"], 1)
@@ -59,17 +53,17 @@ def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray
     return result
 
 
-def _gaps(states: States, target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Day numbers, days since the previous active day, since the previous target day; (U, 64); -1: there is none."""
-    day = states.days["day"].astype(np.int64)
-    before_first = states.header["evicted_day"].astype(np.int64)[:, None]
-    previous = np.concatenate((before_first, day[:, :-1]), axis=1)
-    is_target = target_count(states.days, target) > 0
-    target_day = np.where(is_target, day, NO_DAY)
-    before_first = states.header["evicted_target_day"].astype(np.int64)[:, None]
-    earlier = np.concatenate((before_first, target_day[:, :-1]), axis=1)
-    earlier = np.maximum.accumulate(earlier, axis=1)
-    return day, np.where(previous == NO_DAY, -1, day - previous), np.where(earlier == NO_DAY, -1, day - earlier)
+def _gaps(header: np.ndarray, days: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """Days since the previous active day and since the previous target day, (U, L) each; -1: there is none."""
+    day = days["day"].astype(np.int64)
+    target_day = np.where(target_count(days, target) > 0, day, NO_DAY)
+    previous = _shifted(header["evicted_day"], day)
+    earlier = np.maximum.accumulate(_shifted(header["evicted_target_day"], target_day), axis=1)
+    return np.where(previous == NO_DAY, -1, day - previous), np.where(earlier == NO_DAY, -1, day - earlier)
+
+
+def _shifted(before_first: np.ndarray, day: np.ndarray) -> np.ndarray:
+    return np.concatenate((before_first.astype(np.int64)[:, None], day[:, :-1]), axis=1)
 
 
 def rolling(states: States, as_of_day: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from consumer.core.calendar import DAY_MS, Calendar
-from consumer.core.events import ERASE, KIND_OF, KINDS, Events
+from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
 from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, USER_DAY, States, reset
 from schemas.event import EventType
 
@@ -63,6 +63,14 @@ def target_count(days: np.ndarray, target: Target) -> np.ndarray:
     if target == "purchase":
         return days["purchases"].astype(np.int64)
     return days["events"].astype(np.int64) - days["campaign_contacts"] - days["unsubscribes"]
+
+
+def fold(states: States, events: Events, rules: FoldRules) -> np.ndarray:
+    """Fold events in arrival order into `states`, in place; returns each event's `Fate`, int8 (N,)."""
+    fate = np.zeros(len(events), np.int8)
+    for index in rounds(events.row):
+        fate[index] = fold_round(states, events.take(index), rules)
+    return fate
 
 
 def fold_round(states: States, events: Events, rules: FoldRules) -> np.ndarray:

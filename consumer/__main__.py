@@ -1,0 +1,5 @@
+"""`python -m consumer` is the command line."""
+
+from consumer.cli import app
+
+app()

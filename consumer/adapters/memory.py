@@ -1,0 +1,109 @@
+"""In-memory twins of the Kafka and Redis adapters, under the same contract tests: what `ebbtide replay` runs on."""
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
+
+from consumer.errors import LostPartitionError
+from consumer.ports import Message, Position, Record, Step, UserState
+
+
+class MemorySource:
+    """Records of a log, already assigned to partitions, in the order in which they were written."""
+
+    def __init__(self, records: Iterable[tuple[int, Record]], end_offsets: dict[int, int]) -> None:
+        self._records = iter(records)
+        self._end_offsets = end_offsets
+        self.is_exhausted = False
+
+    async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
+        """The next records; empty at once when there are no more."""
+        batch: dict[int, list[Record]] = {}
+        for partition, record in islice(self._records, max_records):
+            batch.setdefault(partition, []).append(record)
+        self.is_exhausted = not batch
+        return batch
+
+    async def seek(self, partition: int, offset: int | None) -> None:
+        """A log is read once, from its start."""
+
+    def lag(self, partition: int, next_offset: int) -> int | None:
+        """Records that wait from `next_offset` on."""
+        return self._end_offsets.get(partition, 0) - next_offset
+
+    async def commit_offsets(self, offsets: dict[int, int]) -> None:
+        """Nobody asks."""
+
+
+class MemoryChangelog:
+    """Hands messages on and keeps the latest states by partition."""
+
+    def __init__(self, deliver: Callable[[Message], object]) -> None:
+        self._deliver = deliver
+        self._states: defaultdict[int, dict[str, UserState]] = defaultdict(dict)
+        self._positions: dict[int, Position] = {}
+
+    async def publish(self, steps: Sequence[Step]) -> None:
+        """See `Changelog.publish`."""
+        for step in steps:
+            for message in step.messages:
+                self._deliver(message)
+            self._states[step.partition] |= {user.user_id: user for user in step.users}
+            self._positions[step.partition] = step.position
+
+    async def read(self, partition: int) -> AsyncIterator[tuple[list[UserState], Position | None]]:
+        """See `Changelog.read`."""
+        if partition in self._positions:
+            yield list(self._states[partition].values()), self._positions[partition]
+
+
+class MemoryStore:
+    """User states and timers in dictionaries and sorted lists."""
+
+    def __init__(self) -> None:
+        self._values: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
+        self._due: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+        self._due_of: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        self._positions: dict[int, Position] = {}
+
+    async def position(self, partition: int) -> Position | None:
+        """See `StateStore.position`."""
+        return self._positions.get(partition)
+
+    async def load(self, users: dict[int, list[str]]) -> dict[int, list[bytes | None]]:
+        """See `StateStore.load`."""
+        return {partition: [self._values[partition].get(name) for name in names] for partition, names in users.items()}
+
+    async def due(self, until_ms: dict[int, int], limit: int) -> dict[int, list[str]]:
+        """See `StateStore.due`."""
+        return {
+            partition: [name for due, name in self._due[partition][:limit] if due <= until]
+            for partition, until in until_ms.items()
+        }
+
+    async def write(self, steps: Sequence[Step]) -> None:
+        """See `StateStore.write`."""
+        for step in steps:
+            stored = self._positions.get(step.partition)
+            if stored not in (step.previous, step.position):
+                raise LostPartitionError(f"partition {step.partition} is at {stored}, not at {step.previous}")
+            await self.fill(step.partition, step.users)
+            self._positions[step.partition] = step.position
+
+    async def fill(self, partition: int, users: Sequence[UserState]) -> None:
+        """See `StateStore.fill`."""
+        for user in users:
+            self._schedule(partition, user.user_id, user.due_ms)
+            if user.value:
+                self._values[partition][user.user_id] = user.value
+            else:
+                self._values[partition].pop(user.user_id, None)
+
+    def _schedule(self, partition: int, user_id: str, due_ms: int | None) -> None:
+        timers, due_of = self._due[partition], self._due_of[partition]
+        if user_id in due_of:
+            del timers[bisect_right(timers, (due_of.pop(user_id), user_id)) - 1]
+        if due_ms is not None:
+            due_of[user_id] = due_ms
+            insort(timers, (due_ms, user_id))

@@ -1,0 +1,125 @@
+"""Decisions to RetentionAlerts: ids, reasons, a snapshot of the features."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+import numpy as np
+
+from consumer.core.features import rolling
+from consumer.core.policy import BY_SILENCE, Decisions, Policy
+from consumer.core.risk import churn_probability
+from consumer.core.state import States
+from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
+
+CURVE_AT_DAYS = np.array([0.0, 7.0, 14.0, 30.0, 60.0, 90.0])
+TIERS = tuple(Tier)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What must be known of the alerted users at the moment of decision: they may move on within the batch."""
+
+    decisions: Decisions
+    features: dict[str, np.ndarray]  # name to (M,)
+    curve: np.ndarray  # (M, len(CURVE_AT_DAYS))
+    last_ms: np.ndarray  # (M,)
+    event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
+
+
+def gather_evidence(states: States, decisions: Decisions, policy: Policy, event: np.ndarray) -> Evidence:
+    """Copy out of `states` what the alerts of `decisions` will say."""
+    rows = decisions.row
+    hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
+    curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
+    features = rolling(states.take(rows), policy.calendar.day_of(decisions.at_ms)) if len(rows) else {}
+    return Evidence(decisions, features, curve.reshape(len(rows), -1), states.header["last_ms"][rows], event)
+
+
+@dataclass(frozen=True)
+class AlertContext:
+    """What is the same for all alerts of a service."""
+
+    model_version: str
+    horizon_days: float
+    control_share: float
+
+
+def build_alert(
+    evidence: Evidence, index: int, user_id: str, provenance: Provenance, context: AlertContext, emitted_ms: int
+) -> RetentionAlert:
+    """The alert of decision `index`."""
+    decisions = evidence.decisions
+    tier = TIERS[int(decisions.tier[index]) - 1]
+    cause = Cause.SILENCE if decisions.cause[index] == BY_SILENCE else Cause.EVENT
+    features = {name: _finite(values[index]) for name, values in evidence.features.items()}
+    curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
+    return RetentionAlert(
+        alert_id=alert_id(user_id, int(decisions.anchor_ms[index]), tier),
+        user_id=user_id,
+        tier=tier,
+        cause=cause,
+        churn_probability=round(float(decisions.probability[index]), 6),
+        horizon_days=context.horizon_days,
+        silence_days=round(float(decisions.silence_days[index]), 3),
+        risk_curve=[CurvePoint(silence_days=float(at), churn_probability=round(float(p), 6)) for at, p in curve],
+        reasons=_reasons(decisions, index, cause, features),
+        features=features,
+        suggested_actions=[_action(cause, tier)],
+        control_group=in_control_group(user_id, context.control_share),
+        model_version=context.model_version,
+        source=provenance,
+        last_event_at=instant(int(evidence.last_ms[index])),
+        episode_started_at=instant(int(decisions.episode_ms[index])),
+        decided_at=instant(int(decisions.at_ms[index])),
+        emitted_at=instant(emitted_ms),
+    )
+
+
+def alert_id(user_id: str, anchor_ms: int, tier: Tier) -> str:
+    """The same decision has the same id, whoever computes it.
+
+    An episode is known by the last event before it opened, not by the instant of opening: that is solved from a
+    float curve, whose last bit may depend on the machine.
+    """
+    return blake2b(f"{len(user_id)}:{user_id}:{anchor_ms}:{tier}".encode(), digest_size=16).hexdigest()
+
+
+def in_control_group(user_id: str, share: float) -> bool:
+    """A fixed share of users, by hash."""
+    digest = blake2b(user_id.encode(), digest_size=8, person=b"control").digest()
+    return int.from_bytes(digest, "big") < share * 2**64
+
+
+def instant(time_ms: int) -> datetime:
+    """Milliseconds since 1970-01-01 UTC as a datetime."""
+    return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _action(cause: Cause, tier: Tier) -> Action:
+    if cause is Cause.EVENT:
+        return Action.CUSTOMER_SERVICE_CALLBACK
+    return Action.RECOMMENDATION if tier is Tier.AT_RISK else Action.WIN_BACK_MESSAGE
+
+
+def _reasons(decisions: Decisions, index: int, cause: Cause, features: dict[str, float | None]) -> Sequence[Reason]:
+    probability, before = float(decisions.probability[index]), float(decisions.before[index])
+    history = Reason(code="history", contribution=round(before, 6), text=_history_text(features))
+    if cause is Cause.SILENCE:
+        text = f"Nothing heard for {decisions.silence_days[index]:.0f} days since the last active day."
+        return [Reason(code="silence", contribution=round(probability - before, 6), text=text), history]
+    text = "What the customer did last changed the outlook."
+    return [Reason(code="last_event", contribution=round(probability - before, 6), text=text), history]
+
+
+def _history_text(features: dict[str, float | None]) -> str:
+    count, gap = features["total_target_events"] or 0, features["purchase_gap_mean_days"]
+    if gap is not None:
+        return f"{count:.0f} purchases so far, {gap:.0f} days apart on average."
+    return "One purchase so far." if count == 1 else f"{count:.0f} purchases so far, all on one day."

@@ -1,0 +1,151 @@
+"""(state, risk, now) to decisions: when an episode of being at risk opens, escalates and closes.
+
+An episode opens when the risk reaches a tier's threshold and closes on a target event, or when the risk falls below
+the re-arm level. It alerts once per tier: a customer already reported at a tier is not reported again until then.
+The moment at which silence alone will reach the next tier is solved from the risk curve and kept as a timer.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from consumer.core.calendar import DAY_MS, Calendar
+from consumer.core.risk import churn_probability, crossing_days
+from consumer.core.state import NO_TIME, States
+
+BY_EVENT, BY_SILENCE = 0, 1
+FARTHEST_DAYS = 3650.0  # a crossing beyond ten years is none
+
+
+@dataclass(frozen=True)
+class PolicyRules:
+    """Thresholds ascend with the tier; tier k (from 1) has `thresholds[k - 1]`."""
+
+    thresholds: tuple[float, ...]
+    rearm: float
+    horizon_days: float = 30.0
+    grace_days: float = 7.0  # nobody is lost so soon after buying, unless they complain
+    min_target_events: int = 1
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """M alerts as columns, each of shape (M,)."""
+
+    row: np.ndarray  # int64: which user of the batch
+    at_ms: np.ndarray  # int64: event time of the decision
+    cause: np.ndarray  # int8: BY_EVENT or BY_SILENCE
+    tier: np.ndarray  # int8, from 1
+    probability: np.ndarray  # float64: risk at the decision
+    before: np.ndarray  # float64: risk without its cause: at no silence, or just before the event
+    silence_days: np.ndarray  # float64
+    anchor_ms: np.ndarray  # int64: last event when the episode opened; identifies the episode
+    episode_ms: np.ndarray  # int64: when the episode opened
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, index: np.ndarray) -> "Decisions":
+        """Some of the decisions."""
+        return Decisions(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+class Policy:
+    """The rules, in one shop's calendar."""
+
+    def __init__(self, rules: PolicyRules, calendar: Calendar) -> None:
+        self.rules = rules
+        self.calendar = calendar
+
+    def probability(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """Churn probability of some rows at some instants, from their stored curves."""
+        silence = self.silence_days(states, rows, at_ms)
+        return churn_probability(states.header["log_hazards"][rows], silence, self.rules.horizon_days)
+
+    def silence_days(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """Days since the end of each row's last active day; 0 during that day."""
+        return np.maximum(at_ms - self._silent_from_ms(states, rows), 0) / DAY_MS
+
+    def after_events(
+        self, states: States, rows: np.ndarray, log_hazards: np.ndarray, is_target: np.ndarray, complaint: np.ndarray
+    ) -> Decisions:
+        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice)."""
+        header, rules = states.header, self.rules
+        now_ms = header["last_ms"][rows]
+        before = self.probability(states, rows, now_ms)
+        header["log_hazards"][rows] = log_hazards
+        risk = self.probability(states, rows, now_ms)
+
+        closes = is_target | (risk < rules.rearm)
+        self._close(states, rows[closes])
+        reached = np.searchsorted(rules.thresholds, risk, side="right")
+        past_grace = now_ms >= header["last_target_ms"][rows] + rules.grace_days * DAY_MS
+        alerts = (
+            ~is_target
+            & (reached > header["alerted_tier"][rows])
+            & (past_grace | complaint)
+            & (header["target_events"][rows] >= rules.min_target_events)
+        )
+        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], BY_EVENT, before[alerts])
+        self._schedule(states, rows, now_ms)
+        return decisions
+
+    def due_rows(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """Those of `rows` whose timer fires at or before `at_ms`."""
+        due_ms = states.header["due_ms"][rows]
+        return rows[(due_ms != NO_TIME) & (due_ms <= at_ms)]
+
+    def after_silence(self, states: States, rows: np.ndarray) -> Decisions:
+        """Fire the pending timers of `rows` (no row twice), in place, each at its own due time."""
+        header = states.header
+        due_ms, tier = header["due_ms"][rows].copy(), header["due_tier"][rows].astype(np.int64)
+        at_no_silence = self.probability(states, rows, self._silent_from_ms(states, rows))
+        decisions = self._alert(states, rows, due_ms, tier, BY_SILENCE, at_no_silence)
+        self._schedule(states, rows, due_ms)
+        return decisions
+
+    def _silent_from_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
+        return self.calendar.start_of(states.last_day(rows).astype(np.int64) + 1)
+
+    def _close(self, states: States, rows: np.ndarray) -> None:
+        states.header["alerted_tier"][rows] = 0
+        states.header["episode_ms"][rows] = states.header["anchor_ms"][rows] = NO_TIME
+
+    def _alert(
+        self, states: States, rows: np.ndarray, at_ms: np.ndarray, tier: np.ndarray, cause: int, before: np.ndarray
+    ) -> Decisions:
+        header = states.header
+        opens = rows[header["alerted_tier"][rows] == 0]
+        header["episode_ms"][opens] = at_ms[header["alerted_tier"][rows] == 0]
+        header["anchor_ms"][opens] = header["last_ms"][opens]
+        header["alerted_tier"][rows] = tier
+        return Decisions(
+            row=rows,
+            at_ms=at_ms,
+            cause=np.full(len(rows), cause, np.int8),
+            tier=tier.astype(np.int8),
+            probability=self.probability(states, rows, at_ms),
+            before=before,
+            silence_days=self.silence_days(states, rows, at_ms),
+            anchor_ms=header["anchor_ms"][rows],
+            episode_ms=header["episode_ms"][rows],
+        )
+
+    def _schedule(self, states: States, rows: np.ndarray, now_ms: np.ndarray) -> None:
+        """Set each row's timer to the first moment at which silence reaches a tier not yet alerted."""
+        header, rules = states.header, self.rules
+        silent_from = self._silent_from_ms(states, rows)
+        grace_ends = header["last_target_ms"][rows] + rules.grace_days * DAY_MS
+        earliest = np.maximum(np.maximum(grace_ends, now_ms) - silent_from, 0) / DAY_MS
+        due_days = np.full(len(rows), np.inf)
+        due_tier = np.zeros(len(rows), np.uint8)
+        eligible = header["target_events"][rows] >= rules.min_target_events
+        for tier, threshold in enumerate(rules.thresholds, start=1):
+            days = crossing_days(header["log_hazards"][rows], earliest, rules.horizon_days, threshold)
+            open_ = eligible & (tier > header["alerted_tier"][rows]) & (days <= np.minimum(due_days, FARTHEST_DAYS))
+            due_days = np.where(open_, days, due_days)
+            due_tier = np.where(open_, tier, due_tier).astype(np.uint8)
+        waits = due_tier > 0
+        due_ms = silent_from + np.ceil(np.where(waits, due_days, 0.0) * DAY_MS).astype(np.int64)
+        header["due_ms"][rows] = np.where(waits, due_ms, NO_TIME)
+        header["due_tier"][rows] = due_tier

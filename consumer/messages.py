@@ -1,0 +1,98 @@
+"""What leaves the service as Kafka records: alerts and dead letters."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consumer.core.alerts import AlertContext, Evidence, build_alert, instant
+from consumer.core.decode import Rejection
+from consumer.ports import Message, Record, Telemetry
+from schemas.alert import Provenance, RetentionAlert
+from schemas.dead_letter import DeadLetter, RejectCode
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The input record that an event came from."""
+
+    partition: int
+    record: Record
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Where records come from and go to."""
+
+    events: str = "shop.events"
+    alerts: str = "retention.alerts"
+    dead_letters: str = "shop.dead-letters"
+    state: str = "ebbtide.state"
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Builds outgoing records and counts them."""
+
+    topics: Topics
+    context: AlertContext
+    telemetry: Telemetry
+
+    def alerts(
+        self,
+        evidence: Sequence[Evidence],
+        users: Sequence[str],
+        partition_of_row: Sequence[int],
+        origins: Sequence[Origin],
+        now_ms: int,
+    ) -> defaultdict[int, list[Message]]:
+        """Alert records by partition, each user's in order of decision."""
+        outgoing: defaultdict[int, list[Message]] = defaultdict(list)
+        for part in evidence:
+            for index, row in enumerate(part.decisions.row.tolist()):
+                event = int(part.event[index])
+                record = origins[event].record if event >= 0 else None
+                provenance = Provenance(
+                    topic=self.topics.events,
+                    partition=partition_of_row[row],
+                    offset=record.offset if record else None,
+                )
+                alert = build_alert(part, index, users[row], provenance, self.context, now_ms)
+                delay_s = (now_ms - record.timestamp_ms) / 1000 if record else None
+                self.telemetry.alert(alert.tier, alert.cause, delay_s)
+                outgoing[provenance.partition].append(self._alert(alert))
+        return outgoing
+
+    def _alert(self, alert: RetentionAlert) -> Message:
+        value = alert.model_dump_json().encode()
+        return Message(self.topics.alerts, alert.user_id.encode(), value, (("alert_id", alert.alert_id.encode()),))
+
+    def rejected(
+        self, partition: int, records: Sequence[Record], rejected: Sequence[Rejection], now_ms: int
+    ) -> list[Message]:
+        """Dead letters of records that could not be decoded."""
+        return [
+            self._dead_letter(Origin(partition, records[each.index]), each.code, each.reason, now_ms)
+            for each in rejected
+        ]
+
+    def too_late(self, origin: Origin, now_ms: int) -> Message:
+        """The dead letter of an event that is older than the fold takes."""
+        reason = "the event is older than the user's last one by more than the accepted lateness"
+        return self._dead_letter(origin, RejectCode.TOO_LATE, reason, now_ms)
+
+    def _dead_letter(self, origin: Origin, code: RejectCode, reason: str, now_ms: int) -> Message:
+        self.telemetry.reject(code)
+        record = origin.record
+        letter = DeadLetter(
+            code=code,
+            reason=reason,
+            source_topic=self.topics.events,
+            source_partition=origin.partition,
+            source_offset=record.offset,
+            source_timestamp=instant(max(record.timestamp_ms, 0)),
+            rejected_at=instant(now_ms),
+            original_key=record.key,
+            original_value=record.value,
+        )
+        headers = (("ebbtide.error.code", code.encode()), ("ebbtide.error.reason", reason.encode()))
+        return Message(self.topics.dead_letters, record.key, letter.model_dump_json().encode(), headers)

@@ -1,0 +1,134 @@
+"""Every setting of the service, in one place: environment (EBBTIDE_…) over a TOML file over these defaults."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from consumer.core.fold import Target
+from consumer.errors import ConfigurationError
+
+DEFAULT_MODEL_DIR = Path(__file__).parent / "model"
+DEFAULT_FILE = Path("ebbtide.toml")
+
+
+class Settings(BaseSettings):
+    """Names say the unit. Secrets are masked wherever settings are shown."""
+
+    model_config = SettingsConfigDict(env_prefix="EBBTIDE_", extra="forbid", frozen=True)
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port of some brokers.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_ca_file: Path | None = Field(None, description="CA certificates for SSL; the system's if unset.")
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_session_timeout_ms: int = Field(45_000, ge=6_000, description="Silence after which a member is dead.")
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="redis:// or rediss:// URL; may hold a password."
+    )
+    redis_timeout_s: float = Field(10.0, gt=0, description="For connecting and for every call.")
+
+    events_topic: str = Field("shop.events", description="Input; a record's key must be its user id.")
+    alerts_topic: str = "retention.alerts"
+    dead_letters_topic: str = Field("shop.dead-letters", description="Records that cannot be used.")
+    state_topic: str = Field("ebbtide.state", description="Compacted changelog; as many partitions as the input.")
+    partitions: int = Field(4, ge=1, description="For `ebbtide topics create`.")
+    replication_factor: int = Field(1, ge=1, description="For `ebbtide topics create`.")
+    group_id: str = Field("ebbtide", description="Consumer group, and the prefix of all keys in Redis.")
+    auto_offset_reset: Literal["earliest", "latest"] = Field(
+        "earliest", description="Where a partition starts that was never processed."
+    )
+
+    timezone: str = Field("UTC", description="The shop's time zone: where a day begins.")
+    target: Target = Field("purchase", description="What counts as staying: a purchase, or any activity.")
+    clock: Literal["wall", "watermark"] = Field(
+        "wall", description="What makes timers fire while no event comes: the wall clock, or nothing (replays)."
+    )
+    watermark_delay_s: float = Field(60.0, ge=0, description="How far out of order events may arrive between users.")
+    max_lateness_s: float = Field(86_400.0, ge=0, description="An event older than the user's last one by more is "
+                                                              "a dead letter.")  # fmt: skip
+    max_future_s: float = Field(300.0, ge=0, description="An event further ahead of the clock is a dead letter.")
+    max_record_bytes: int = Field(65_536, ge=256, description="A larger record is a dead letter.")
+
+    model_dir: Path = Field(DEFAULT_MODEL_DIR, description="Folder with manifest.json and the ONNX graph.")
+    at_risk_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
+    critical_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
+    rearm_margin: float = Field(0.05, ge=0, lt=1, description="An episode closes below at_risk less this.")
+    grace_days: float = Field(7.0, ge=0, description="No alert so soon after a purchase, unless there is a complaint.")
+    min_target_events: int = Field(1, ge=0, description="Users with fewer target events are not alerted.")
+    control_share: float = Field(0.1, ge=0, le=1, description="Share of users held out to measure the effect.")
+
+    max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
+    poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
+    max_due_users: int = Field(2_000, ge=1, description="Timers fired per tick and partition.")
+    drain_timeout_s: float = Field(20.0, gt=0, description="How long a stop may take to finish what is in flight.")
+    retry_max_s: float = Field(10.0, gt=0, description="Longest pause between two attempts at a server that is away.")
+
+    http_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen.")
+    http_port: int = Field(8000, ge=0, le=65_535, description="0 picks a free port and logs it.")
+    stall_s: float = Field(60.0, gt=0, description="/healthz fails when records wait and none was processed so long.")
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        at_risk, critical = self.at_risk_probability, self.critical_probability
+        if at_risk is not None and critical is not None and at_risk >= critical:
+            raise ValueError("at_risk_probability must be below critical_probability")
+        if self.kafka_security_protocol.startswith("SASL") and not (
+            self.kafka_sasl_username and self.kafka_sasl_password
+        ):
+            raise ValueError("SASL needs kafka_sasl_username and kafka_sasl_password")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, cls._toml_file())
+
+    @staticmethod
+    def _toml_file() -> Path:
+        return Path(os.environ.get("EBBTIDE_CONFIG", DEFAULT_FILE))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings of this process; raises `ConfigurationError` naming every wrong one and what is wrong with it."""
+    chosen = os.environ.get("EBBTIDE_CONFIG")
+    if chosen and not Path(chosen).is_file():
+        raise ConfigurationError(f"EBBTIDE_CONFIG names {chosen}, which is not a file")
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problems = [
+            f"  {'.'.join(map(str, detail['loc'])) or 'settings'}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigurationError("\n".join(["wrong settings:", *problems])) from error
+    except ValueError as error:  # the file is no TOML
+        raise ConfigurationError(f"cannot read {Settings._toml_file()}: {error}") from error
