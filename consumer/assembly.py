@@ -61,5 +61,3 @@ def build_rules(settings: Settings) -> Rules:
         drain_timeout_s=settings.drain_timeout_s,
         retry_max_s=settings.retry_max_s,
     )
-
-

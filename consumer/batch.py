@@ -22,7 +22,8 @@ class Stand(Protocol):
     """Where a partition stands: what a step follows on."""
 
     @property
-    def stored(self) -> Position | None: ...
+    def stored(self) -> Position | None:
+        """The position last stored."""
 
 
 @dataclass(frozen=True)
@@ -65,45 +66,49 @@ class Worker:
         users = _Users.of({partition: part.decoded.users for partition, part in batch.items()})
         states = users.unpack(stored)
         events = _joined([part.decoded.events for part in batch.values()], users.starts)
-        fate, evidence = self.engine.on_events(states, events)
         origins = [
             Origin(partition, part.records[index])
             for partition, part in batch.items()
             for index in part.decoded.index.tolist()
         ]
+        fate, evidence = self.engine.on_events(states, events)
         self._count(fate, batch)
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, origins, now_ms)
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():
             outgoing[origins[index].partition].append(self.messages.too_late(origins[index], now_ms))
-        reached = np.where((fate == Fate.FOLDED) & (events.kind != ERASE), events.time_ms, NOT_BEGUN_MS)
-        return [
-            Step(
-                partition,
-                stand[partition].stored,
-                self._advanced(stand[partition].stored, part.records[-1].offset + 1, reached[users.holds(partition, events.row)]),
-                changed,
-                outgoing[partition],
-            )
-            for (partition, part), changed in zip(batch.items(), users.pack(states), strict=True)
-        ]  # fmt: skip
+        changed = users.pack(states)
+        reached_ms = np.where((fate == Fate.FOLDED) & (events.kind != ERASE), events.time_ms, NOT_BEGUN_MS)
+        steps = []
+        for partition, part in batch.items():
+            before = stand[partition].stored
+            of_partition = users.holds(partition, events.row)
+            position = self._advanced(before, part.records[-1].offset + 1, reached_ms[of_partition])
+            steps.append(Step(partition, before, position, changed[partition], outgoing[partition]))
+        return steps
 
     def on_silence(
-        self, due: Mapping[int, list[str]], stored: Stored, stand: Mapping[int, Stand], until_ms: Mapping[int, int], now_ms: int
-    ) -> list[Step]:  # fmt: skip
-        """Fire the timers of these users up to each partition's `until_ms`; a step for each partition."""
+        self,
+        due: Mapping[int, list[str]],
+        stored: Stored,
+        stand: Mapping[int, Stand],
+        until: Mapping[int, int],
+        now_ms: int,
+    ) -> list[Step]:
+        """Fire the timers of these users up to each partition's instant `until` (ms); a step for each partition."""
         users = _Users.of(due)
         states = users.unpack(stored)
-        until = np.array([until_ms[partition] for partition in users.partition_of_row], np.int64)
-        evidence = self.engine.on_silence(states, np.arange(len(users.names)), until)
+        until_ms = np.array([until[partition] for partition in users.partition_of_row], np.int64)
+        evidence = self.engine.on_silence(states, np.arange(len(users.names)), until_ms)
         self.telemetry.timers(sum(len(each.decisions) for each in evidence))
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, [], now_ms)
+        changed = users.pack(states)
         steps = []
-        for partition, changed in zip(due, users.pack(states), strict=True):
+        for partition in due:
             position = stand[partition].stored
             assert position is not None, "timers exist only where a step was stored"
-            steps.append(Step(partition, position, position, changed, outgoing[partition]))
+            steps.append(Step(partition, position, position, changed[partition], outgoing[partition]))
         return steps
 
     def _advanced(self, stored: Position | None, next_offset: int, reached_ms: np.ndarray) -> Position:
@@ -144,18 +149,16 @@ class _Users:
     def unpack(self, stored: Stored) -> States:
         return unpack([value for partition in self.starts for value in stored[partition]])
 
-    def pack(self, states: States) -> list[list[UserState]]:
-        """The users' new states, a list for each partition."""
+    def pack(self, states: States) -> dict[int, list[UserState]]:
+        """The users' new states, by partition."""
         due_ms = states.header["due_ms"].tolist()
         packed = [
-            UserState(name, value, None if due == NO_TIME or not value else due)
+            UserState(name, value, None if due == NO_TIME else due)
             for name, value, due in zip(self.names, pack(states), due_ms, strict=True)
         ]
-        return [packed[self.starts[partition] : self.ends[partition]] for partition in self.starts]
+        return {partition: packed[start : self.ends[partition]] for partition, start in self.starts.items()}
 
 
 def _joined(parts: Sequence[Events], starts: Mapping[int, int]) -> Events:
     shifted = [replace(part, row=part.row + start) for part, start in zip(parts, starts.values(), strict=True)]
     return Events.concatenate(shifted)
-
-

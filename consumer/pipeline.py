@@ -55,6 +55,7 @@ class Pipeline:
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
         self._giving_up = False
         self._next_offsets_ms = 0
+        self.is_caught_up = False  # the last round found neither events nor due timers
 
     # Assignment: called by the source.
 
@@ -69,6 +70,7 @@ class Pipeline:
                 await self._commit_offsets([each for each in self._live() if each.partition in partitions])
                 for partition in [each for each in partitions if each in self._tasks]:
                     self._tasks.pop(partition).on(Happening.REVOKED)
+                    self._world.telemetry.released(partition)
 
     # The loop.
 
@@ -80,7 +82,7 @@ class Pipeline:
             while not stop.is_set() and not until():
                 batch = await polling
                 async with self._working:
-                    await self._claim()  # seeks, so only while no poll is under way
+                    await self._claim_all()  # seeks, so only while no poll is under way
                     polling = asyncio.create_task(self._poll())
                     await self._process(batch)
         finally:
@@ -93,13 +95,16 @@ class Pipeline:
         with self._deadline():
             await asyncio.Event().wait()  # until cancelled: the loop has ended
 
-    async def _claim(self) -> None:
+    async def _claim_all(self) -> None:
         for task in [task for task in self._tasks.values() if not task.is_live]:
             with suppress(LostPartitionError):
-                stored = await self._committer.claim(task.partition)
-                offset = stored.next_offset if stored else None
-                await self._retry("kafka", lambda: self._world.source.seek(task.partition, offset))
-                task.claimed(stored)
+                await self._claim(task)
+
+    async def _claim(self, task: PartitionTask) -> None:
+        stored = await self._committer.claim(task.partition)
+        offset = stored.next_offset if stored else None
+        await self._retry("kafka", lambda: self._world.source.seek(task.partition, offset))
+        task.claimed(stored)
 
     async def _process(self, batch: Mapping[int, Slice]) -> None:
         """One micro-batch of events, then one of timers; in doubt, every partition is claimed again."""
@@ -107,7 +112,8 @@ class Pipeline:
         try:
             if current:
                 await self._process_events(current)
-            await self._process_timers(idle=self._tasks.keys() - current.keys())
+            fired = await self._process_timers(idle=self._tasks.keys() - current.keys())
+            self.is_caught_up = not current and not fired
         except LostPartitionError as doubt:
             log.warning("claiming again", partitions=sorted(self._tasks), why=str(doubt))
             for task in self._live():
@@ -140,11 +146,11 @@ class Pipeline:
         stored = await self._load({partition: part.decoded.users for partition, part in batch.items()})
         await self._commit_result(lambda: self._worker.on_events(batch, stored, self._tasks, self._now_ms()))
 
-    async def _process_timers(self, idle: Collection[int]) -> None:
-        """Fire what is due, up to a bound per partition, so that events keep flowing."""
+    async def _process_timers(self, idle: Collection[int]) -> bool:
+        """Fire what is due, up to a bound per partition, so that events keep flowing; whether anything was."""
         until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._live() if task.stored}
         if not until_ms:
-            return
+            return False
         due = await self._retry("redis", lambda: self._world.store.due(until_ms, self._rules.max_due_users))
         due = {partition: users for partition, users in due.items() if users}
         self._world.telemetry.timers_due(sum(map(len, due.values())))
@@ -153,6 +159,7 @@ class Pipeline:
             await self._commit_result(
                 lambda: self._worker.on_silence(due, stored, self._tasks, until_ms, self._now_ms())
             )
+        return bool(due)
 
     async def _load(self, users: dict[int, list[str]]) -> Stored:
         with self._world.telemetry.stage("load"):

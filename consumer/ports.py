@@ -157,6 +157,9 @@ class Telemetry(Protocol):
     def partition(self, partition: int, lag: int, watermark_delay_s: float) -> None:
         """Where a partition stands."""
 
+    def released(self, partition: int) -> None:
+        """A partition is no longer ours to report on."""
+
     def partitions_live(self, count: int) -> None:
         """How many partitions are being processed."""
 

@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     timezone: str = Field("UTC", description="The shop's time zone: where a day begins.")
     target: Target = Field("purchase", description="What counts as staying: a purchase, or any activity.")
     clock: Literal["wall", "watermark"] = Field(
-        "wall", description="What makes timers fire while no event comes: the wall clock, or nothing (replays)."
+        "wall",
+        description="What makes timers fire while no event comes: the wall clock, or nothing (replays).",
     )
     watermark_delay_s: float = Field(60.0, ge=0, description="How far out of order events may arrive between users.")
     max_lateness_s: float = Field(86_400.0, ge=0, description="An event older than the user's last one by more is "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from consumer.core.state import BIN_EDGES_DAYS
 
-ORDER = 2
+ORDER = 1
 _LEFT_DAYS = torch.tensor([0.0, *BIN_EDGES_DAYS[:-1]], dtype=torch.float32)
 _WIDTH_DAYS = torch.tensor([*(BIN_EDGES_DAYS[:-1] - _LEFT_DAYS[:-1].numpy()), torch.inf], dtype=torch.float32)
 

@@ -4,11 +4,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
 from consumer.core.state import NO_TIME, UnreadableStateError, unpack
@@ -37,6 +39,12 @@ def connection(settings: Settings) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.kafka_sasl_username
         options["sasl_plain_password"] = settings.kafka_sasl_password.get_secret_value()
     return options
+
+
+@lru_cache(maxsize=1_000_000)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where every Kafka client puts a record with this key, unless told otherwise."""
+    return int(DefaultPartitioner()(key, range(partitions), []))
 
 
 @contextmanager
@@ -194,9 +202,8 @@ class KafkaChangelog:
         acknowledgements = []
         for step in steps:
             for message in step.messages:
-                acknowledgements.append(
-                    await self._producer.send(message.topic, message.value, message.key, headers=message.headers)
-                )
+                send = self._producer.send(message.topic, message.value, message.key, headers=message.headers)
+                acknowledgements += [await send]
             acknowledgements += await self._send_states(step)
         await asyncio.gather(*acknowledgements)
 

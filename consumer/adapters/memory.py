@@ -1,36 +1,45 @@
 """In-memory twins of the Kafka and Redis adapters, under the same contract tests: what `ebbtide replay` runs on."""
 
 from bisect import bisect_right, insort
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from itertools import islice
 
 from consumer.errors import LostPartitionError
 from consumer.ports import Message, Position, Record, Step, UserState
 
 
 class MemorySource:
-    """Records of a log, already assigned to partitions, in the order in which they were written."""
+    """Records of a log, already assigned to partitions, in the order in which they were written.
 
-    def __init__(self, records: Iterable[tuple[int, Record]], end_offsets: dict[int, int]) -> None:
-        self._records = iter(records)
-        self._end_offsets = end_offsets
+    A poll of a partition reads from where the last one ended, or from where `seek` put it.
+    """
+
+    def __init__(self, records: Iterable[tuple[int, Record]], partitions: int) -> None:
+        self._log = list(records)
+        self._ends = Counter(partition for partition, _ in self._log)
+        self._next = dict.fromkeys(range(partitions), 0)
+        self._read = 0
         self.is_exhausted = False
 
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
         """The next records; empty at once when there are no more."""
         batch: dict[int, list[Record]] = {}
-        for partition, record in islice(self._records, max_records):
-            batch.setdefault(partition, []).append(record)
-        self.is_exhausted = not batch
+        for partition, record in self._log[self._read : self._read + max_records]:
+            if record.offset >= self._next[partition]:
+                batch.setdefault(partition, []).append(record)
+                self._next[partition] = record.offset + 1
+        self._read = min(self._read + max_records, len(self._log))
+        self.is_exhausted = self._read == len(self._log) and not batch
         return batch
 
     async def seek(self, partition: int, offset: int | None) -> None:
-        """A log is read once, from its start."""
+        """See `Source.seek`."""
+        self._next[partition] = offset or 0
+        self._read = 0
 
     def lag(self, partition: int, next_offset: int) -> int | None:
-        """Records that wait from `next_offset` on."""
-        return self._end_offsets.get(partition, 0) - next_offset
+        """See `Source.lag`."""
+        return self._ends[partition] - next_offset
 
     async def commit_offsets(self, offsets: dict[int, int]) -> None:
         """Nobody asks."""

@@ -23,7 +23,11 @@ class Metrics:
         self._due = Gauge("ebbtide_timers_due", "Users whose timer was found due in the last look.", registry=registry)
         self._restores = Counter("ebbtide_restores", "Partitions rebuilt from the changelog.", registry=registry)
         self._stages = Histogram(
-            "ebbtide_stage_seconds", "Time per micro-batch and stage.", ["stage"], buckets=_SECONDS, registry=registry
+            "ebbtide_stage_seconds",
+            "Time per micro-batch and stage.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
         )
         self._batches = Histogram(
             "ebbtide_batch_records", "Records per micro-batch.", buckets=_RECORDS, registry=registry
@@ -34,7 +38,10 @@ class Metrics:
         )  # fmt: skip
         self._lag = Gauge("ebbtide_lag_records", "Records waiting.", ["partition"], registry=registry)
         self._watermark = Gauge(
-            "ebbtide_watermark_delay_seconds", "Wall clock less event time reached.", ["partition"], registry=registry
+            "ebbtide_watermark_delay_seconds",
+            "Wall clock less event time reached.",
+            ["partition"],
+            registry=registry,
         )
         self._up = Gauge("ebbtide_dependency_up", "1: it answers.", ["dependency"], registry=registry)
         self._live = Gauge("ebbtide_partitions_live", "Partitions being processed.", registry=registry)
@@ -77,6 +84,11 @@ class Metrics:
         """See `Telemetry.partition`."""
         self._lag.labels(str(partition)).set(lag)
         self._watermark.labels(str(partition)).set(watermark_delay_s)
+
+    def released(self, partition: int) -> None:
+        """See `Telemetry.released`."""
+        for gauge in (self._lag, self._watermark):
+            gauge.remove_by_labels({"partition": str(partition)})
 
     def partitions_live(self, count: int) -> None:
         """See `Telemetry.partitions_live`."""

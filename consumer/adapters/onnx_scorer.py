@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from schemas.manifest import Manifest, load_manifest
 
 from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.fold import Target
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.errors import ConfigurationError
-from schemas.manifest import Manifest, load_manifest
 
 GRAPH = "prefill.onnx"
 

@@ -21,13 +21,16 @@ local function apply(users, due, first)
 end
 """
 _FILL = _APPLY + "apply(KEYS[1], KEYS[2], 1)"
-_WRITE = _APPLY + """
+_WRITE = (
+    _APPLY
+    + """
 local stored = redis.call('GET', KEYS[3]) or ''
 if stored ~= ARGV[1] and stored ~= ARGV[2] then return stored end
 apply(KEYS[1], KEYS[2], 3)
 redis.call('SET', KEYS[3], ARGV[2])
 return false
 """
+)
 _FILL_CHUNK = 1_000
 _WORTH_WAITING = ("LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "OOM")
 
@@ -41,8 +44,6 @@ class RedisStore:
         except ValueError as error:
             raise ConfigurationError(f"redis_url is not usable: {error}") from error
         self._group_id = group_id
-        self._write = self._redis.register_script(_WRITE)
-        self._fill = self._redis.register_script(_FILL)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -79,9 +80,9 @@ class RedisStore:
 
         def ask(pipe: Any) -> None:
             for step in steps:
-                positions = [str(step.previous or ""), str(step.position)]
                 keys = [self._key(step.partition, name) for name in ("users", "due", "position")]
-                self._write(keys=keys, args=positions + _arguments(step.users), client=pipe)
+                arguments = [str(step.previous or ""), str(step.position), *_arguments(step.users)]
+                pipe.eval(_WRITE, len(keys), *keys, *arguments)
 
         for step, refused in zip(steps, await self._call(ask), strict=True):
             if refused is not None:
@@ -96,7 +97,7 @@ class RedisStore:
 
         def ask(pipe: Any) -> None:
             for start in range(0, len(users), _FILL_CHUNK):
-                self._fill(keys=keys, args=_arguments(users[start : start + _FILL_CHUNK]), client=pipe)
+                pipe.eval(_FILL, len(keys), *keys, *_arguments(users[start : start + _FILL_CHUNK]))
 
         await self._call(ask)
 

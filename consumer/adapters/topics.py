@@ -50,6 +50,14 @@ async def create_topics(settings: Settings) -> list[str]:
     return [topic.name for topic in wanted]
 
 
+async def partition_count(settings: Settings, topic: str) -> int:
+    """How many partitions a topic has."""
+    async with _Admin(settings) as admin:
+        if topic not in await admin.existing():
+            raise ConfigurationError(f"there is no topic {topic}: make it with `ebbtide topics create`")
+        return await admin.partitions(topic)
+
+
 class _Admin:
     def __init__(self, settings: Settings) -> None:
         self._client = AIOKafkaAdminClient(**connection(settings))
@@ -79,6 +87,8 @@ class _Admin:
         with translated():
             new = [NewTopic(t.name, t.partitions, replication_factor, topic_configs=t.configs) for t in topics]
             response = await self._client.create_topics(new)
-        refused = [f"{row[0]}: {row[2] or row[1]}" for row in response.topic_errors if row[1] not in (_OK, _ALREADY_EXISTS)]
+        refused = [
+            f"{row[0]}: {row[2] or row[1]}" for row in response.topic_errors if row[1] not in (_OK, _ALREADY_EXISTS)
+        ]
         if refused:
             raise ConfigurationError("Kafka refuses to create topics: " + "; ".join(refused))

@@ -16,6 +16,7 @@ from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, Retenti
 
 CURVE_AT_DAYS = np.array([0.0, 7.0, 14.0, 30.0, 60.0, 90.0])
 TIERS = tuple(Tier)
+_NOT_TOLD = ("_1d", "_7d")  # windows too short to say much about somebody who is about to be lost
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,11 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
     rows = decisions.row
     hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
     curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
-    features = rolling(states.take(rows), policy.calendar.day_of(decisions.at_ms)) if len(rows) else {}
+    features = {
+        name: values
+        for name, values in rolling(states.take(rows), policy.calendar.day_of(decisions.at_ms)).items()
+        if not name.endswith(_NOT_TOLD)
+    }
     return Evidence(decisions, features, curve.reshape(len(rows), -1), states.header["last_ms"][rows], event)
 
 
@@ -48,7 +53,12 @@ class AlertContext:
 
 
 def build_alert(
-    evidence: Evidence, index: int, user_id: str, provenance: Provenance, context: AlertContext, emitted_ms: int
+    evidence: Evidence,
+    index: int,
+    user_id: str,
+    provenance: Provenance,
+    context: AlertContext,
+    emitted_ms: int,
 ) -> RetentionAlert:
     """The alert of decision `index`."""
     decisions = evidence.decisions

@@ -47,7 +47,7 @@ class _Tombstone:
     user_id: str
 
 
-def decode(records: Sequence[Record], now_ms: int, limits: Limits = Limits()) -> Decoded:  # noqa: B008 (frozen)
+def decode(records: Sequence[Record], now_ms: int, limits: Limits = Limits()) -> Decoded:
     """Validate every record; `now_ms` is the clock that "too far in the future" is measured by."""
     parsed: list[ShopEvent | _Tombstone] = []
     index: list[int] = []

@@ -67,7 +67,12 @@ class Policy:
         return np.maximum(at_ms - self._silent_from_ms(states, rows), 0) / DAY_MS
 
     def after_events(
-        self, states: States, rows: np.ndarray, log_hazards: np.ndarray, is_target: np.ndarray, complaint: np.ndarray
+        self,
+        states: States,
+        rows: np.ndarray,
+        log_hazards: np.ndarray,
+        is_target: np.ndarray,
+        complaint: np.ndarray,
     ) -> Decisions:
         """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice)."""
         header, rules = states.header, self.rules
@@ -112,7 +117,13 @@ class Policy:
         states.header["episode_ms"][rows] = states.header["anchor_ms"][rows] = NO_TIME
 
     def _alert(
-        self, states: States, rows: np.ndarray, at_ms: np.ndarray, tier: np.ndarray, cause: int, before: np.ndarray
+        self,
+        states: States,
+        rows: np.ndarray,
+        at_ms: np.ndarray,
+        tier: np.ndarray,
+        cause: int,
+        before: np.ndarray,
     ) -> Decisions:
         header = states.header
         opens = rows[header["alerted_tier"][rows] == 0]

@@ -44,9 +44,7 @@ def breakpoints_days(horizon_days: float) -> np.ndarray:
     return np.unique(points[points >= 0])
 
 
-def crossing_days(
-    log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: float, threshold: float
-) -> np.ndarray:
+def crossing_days(log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: float, threshold: float) -> np.ndarray:
     """Smallest silence s >= `from_days` at which the risk reaches `threshold`; `NEVER` where it does not.
 
     Exact: -log(risk) is piecewise linear in s, so it is evaluated at every breakpoint and interpolated in the

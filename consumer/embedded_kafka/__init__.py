@@ -163,7 +163,5 @@ def _format_once(jars: tuple[Path, ...], checkpoint: Path) -> None:
             check=False,
         )
         if done.returncode != 0:
-            raise EmbeddedServerError(
-                f"Kafka could not format its metadata:\n{(done.stderr + done.stdout)[-2000:]}"
-            )
+            raise EmbeddedServerError(f"Kafka could not format its metadata:\n{(done.stderr + done.stdout)[-2000:]}")
         (folder / "data" / "bootstrap.checkpoint").replace(checkpoint)

@@ -79,9 +79,7 @@ def is_empty(folder: Path) -> bool:
 
 def start_owner() -> subprocess.Popen[str]:
     """A Python process that holds both servers and prints their ports once they are up."""
-    return subprocess.Popen(
-        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 async def create_topic(servers: str, topic: str, replicas: int) -> list[int]:
@@ -99,16 +97,12 @@ async def create_topic(servers: str, topic: str, replicas: int) -> list[int]:
 
 
 async def send(servers: str, topic: str, value: bytes) -> None:
-    async with AIOKafkaProducer(
-        bootstrap_servers=servers, acks="all", max_request_size=len(value) + 1024
-    ) as producer:
+    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=len(value) + 1024) as producer:
         await producer.send_and_wait(topic, value)
 
 
 async def first_value(servers: str, topic: str) -> bytes | None:
-    async with AIOKafkaConsumer(
-        bootstrap_servers=servers, max_partition_fetch_bytes=8 * 1024 * 1024
-    ) as consumer:
+    async with AIOKafkaConsumer(bootstrap_servers=servers, max_partition_fetch_bytes=8 * 1024 * 1024) as consumer:
         consumer.assign([TopicPartition(topic, 0)])
         await consumer.seek_to_beginning()
         value: bytes | None = (await consumer.getone()).value
@@ -176,9 +170,7 @@ def test_nothing_is_left_when_the_owner_is_killed(ending: signal.Signals, tempor
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_is_left_when_the_owner_is_killed_while_starting(
-    ending: signal.Signals, temporary: Path
-) -> None:
+def test_nothing_is_left_when_the_owner_is_killed_while_starting(ending: signal.Signals, temporary: Path) -> None:
     """Ending the owner while Kafka is still starting leaves no files, hence no guard and no server."""
     with start_owner() as owner:
         wait_until(lambda: any(temporary.glob("ebbtide-embedded-kafka-*/server.log")))
@@ -188,9 +180,7 @@ def test_nothing_is_left_when_the_owner_is_killed_while_starting(
 
 def test_a_failing_start_keeps_its_log(temporary: Path) -> None:
     """A broker that refuses its configuration raises an error with the reason and the kept log."""
-    with pytest.raises(
-        EmbeddedServerError, match=r"Invalid value none for configuration num\.io\.threads"
-    ) as failure:
+    with pytest.raises(EmbeddedServerError, match=r"Invalid value none for configuration num\.io\.threads") as failure:
         EmbeddedKafka(config={"num.io.threads": "none"}).__enter__()
     (kept,) = temporary.iterdir()
     assert str(kept) in str(failure.value)
@@ -235,9 +225,7 @@ def test_servers_of_the_environment_are_used(monkeypatch: pytest.MonkeyPatch) ->
         assert (kafka.bootstrap_servers, redis.url) == ("broker:9092", "redis://cache:6379/1")
 
 
-def test_a_second_start_needs_no_network(
-    kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_start_needs_no_network(kafka: EmbeddedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once Kafka has started here, it is complete without asking the repository, which is unreachable."""
     use_repository("http://127.0.0.1:1", tmp_path, monkeypatch)
     assert len(kafka_distribution().jars) > 40

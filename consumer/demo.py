@@ -1,0 +1,114 @@
+"""`ebbtide demo`: embedded servers, the real service in a process of its own, a real log through it, a live view."""
+
+import asyncio
+import re
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from os import environ
+from pathlib import Path
+
+from rich.console import Console
+
+from consumer.adapters.topics import create_topics
+from consumer.demo_view import View
+from consumer.embedded import kafka_server, redis_server
+from consumer.embedded_process import EmbeddedServerError, ServerProcess
+from consumer.errors import ConfigurationError, EbbtideError
+from consumer.feed import Alerts, Feed, Progress
+from consumer.settings import Settings, load_settings
+from consumer.tables import summary_table
+
+CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
+_START_DEADLINE_S = 60.0
+INTERRUPTED = 130
+
+
+def run_demo(events: Path | None, keep: bool, console: Console) -> int:
+    """Run it; returns the exit code."""
+    path = events or CDNOW
+    if not path.is_file():
+        raise ConfigurationError(f"there is no event file {path}; name one with --events")
+    try:
+        with ExitStack() as stack:
+            settings = _servers(stack, console)
+            url = stack.enter_context(_service(settings, console))
+            asyncio.run(_replay(path, settings, url, console))
+            if keep:
+                console.print("Everything keeps running until Ctrl-C.")
+                while True:
+                    time.sleep(3600)
+    except EmbeddedServerError as error:
+        raise EbbtideError(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("\nStopped; servers and service are gone.")
+        return INTERRUPTED
+    return 0
+
+
+def _servers(stack: ExitStack, console: Console) -> Settings:
+    """Start Kafka and Valkey and make the topics; on servers that are not ours, under names of our own."""
+    started = time.monotonic()
+    kafka = stack.enter_context(kafka_server())
+    valkey = stack.enter_context(redis_server())
+    is_shared = any(name in environ for name in ("EBBTIDE_KAFKA_BOOTSTRAP_SERVERS", "EBBTIDE_REDIS_URL"))
+    prefix = f"demo-{secrets.token_hex(3)}." if is_shared else ""
+    defaults = Settings.model_fields
+    names = {name: prefix + defaults[name].default for name in _NAMES}
+    settings = load_settings(
+        kafka_bootstrap_servers=kafka.bootstrap_servers, redis_url=valkey.url, clock="watermark", http_port=0,
+        max_lateness_s=defaults["max_lateness_s"].default, **names,
+    )  # fmt: skip
+    asyncio.run(create_topics(settings))
+    console.print(
+        f"Kafka at {kafka.bootstrap_servers}, Valkey at {valkey.url} ({time.monotonic() - started:.1f} s)",
+        soft_wrap=True,
+    )
+    return settings
+
+
+_NAMES = ("events_topic", "alerts_topic", "dead_letters_topic", "state_topic", "group_id")
+_SHARED_WITH_SERVICE = (*_NAMES, "kafka_bootstrap_servers", "clock", "http_port")
+
+
+@contextmanager
+def _service(settings: Settings, console: Console) -> Iterator[str]:
+    """`ebbtide run` as a process; yields its base URL."""
+    variables = {name: str(getattr(settings, name)) for name in _SHARED_WITH_SERVICE}
+    variables["redis_url"] = settings.redis_url.get_secret_value()
+    assignments = [f"EBBTIDE_{name.upper()}={value}" for name, value in variables.items()]
+    process = ServerProcess("service")
+    try:
+        process.launch(["env", *assignments, sys.executable, "-m", "consumer", "run"])
+        process.wait_ready("listening", _START_DEADLINE_S)
+        found = re.search(r"http://[\w.:\[\]]+", process.log.read_text())
+        assert found is not None, "the line that says `listening` names the URL"
+        console.print(f"Service at {found.group()} (/metrics, /healthz, /readyz)")
+        yield found.group()
+    finally:
+        process.stop()
+
+
+async def _replay(path: Path, settings: Settings, url: str, console: Console) -> None:
+    """Feed the log, follow the alerts, and say what became of the customers."""
+    feed, progress, all_out = Feed(path, settings), Progress(url), asyncio.Event()
+    alerts = Alerts(settings, feed.tally)
+    with View(console, path.name) as view:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feed.run())
+            group.create_task(alerts.run(all_out))
+            while not (feed.is_done and progress.is_caught_up(feed.sent)):
+                await asyncio.sleep(0.25)
+                await progress.update()
+                view.show(feed, progress, alerts)
+            all_out.set()
+        view.show(feed, progress, alerts)
+    console.print(summary_table(feed.tally.summary()))
+    console.print(
+        f"[bold]{progress.events_per_s:,.0f} events/s[/] through the service, from its first event to its last alert.\n"
+        f"To read: topics {settings.alerts_topic}, {settings.dead_letters_topic} and {settings.state_topic} at "
+        f"{settings.kafka_bootstrap_servers}; metrics at {url}/metrics. They end with the demo; --keep keeps them.",
+        soft_wrap=True,
+    )

@@ -1,0 +1,72 @@
+"""Results that people compare, as tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from consumer.core.features import WINDOWS_DAYS
+from schemas.alert import RetentionAlert
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """What a replayed log led to, and what became of the customers."""
+    days = f"{summary['horizon_days']:.0f}"
+    table = Table(
+        f"customers, checked every {days} days",
+        "alerts",
+        "customers checked",
+        f"bought in the next {days} days",
+        title="{events:,} events of {users:,} customers, {dead_letters:,} dead letters".format(**summary),
+    )
+    for group, outcome in summary["bought_within_horizon"].items():
+        alerts = summary["alerts"].get(group)
+        table.add_row(
+            group.replace("_", " "),
+            "" if alerts is None else f"{alerts:,}",
+            f"{outcome['customers']:,}",
+            f"{outcome['bought']:,} ({outcome['share']:.1%})",
+        )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
+    """The latest alerts, as a marketer would read them."""
+    table = Table("customer", "when", "tier", "churn risk", "why", "what to do", title="Latest alerts", expand=True)
+    for alert in alerts:
+        table.add_row(
+            alert.user_id,
+            f"{alert.decided_at:%Y-%m-%d}",
+            alert.tier.replace("_", " "),
+            f"{alert.churn_probability:.0%}",
+            " ".join(reason.text for reason in alert.reasons),
+            "control group: leave alone"
+            if alert.control_group
+            else ", ".join(action.replace("_", " ") for action in alert.suggested_actions),
+        )
+    return table
+
+
+def features_table(found: Mapping[str, Any]) -> Table:
+    """One user's features: windows side by side, the rest below."""
+    features: dict[str, float | None] = dict(found["features"])
+    table = Table(
+        "feature", *(f"{days} d" for days in WINDOWS_DAYS), "overall",
+        title=f"user {found['user_id']}, as of the end of {found['as_of']}",
+        caption=f"first event {found['first_event_at']}, last {found['last_event_at']}, "
+        f"alerted: {found['alerted_tier'] or 'no'}, next alert if silent: {found['next_alert_due_at'] or 'none'}",
+    )  # fmt: skip
+    windowed = [name.removesuffix(f"_{WINDOWS_DAYS[0]}d") for name in features if name.endswith(f"_{WINDOWS_DAYS[0]}d")]
+    for name in windowed:
+        table.add_row(name, *(_number(features.pop(f"{name}_{days}d")) for days in WINDOWS_DAYS), "")
+    for name, value in features.items():
+        table.add_row(name, *("" for _ in WINDOWS_DAYS), _number(value))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.2f}".rstrip("0").rstrip(".")
