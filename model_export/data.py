@@ -21,7 +21,7 @@ from schemas.dead_letter import RejectCode
 from schemas.files import read_events
 
 HEADS: Final[tuple[Target, Target]] = ("purchase", "activity")
-TOKEN_TARGET: Final[Target] = "purchase"  # what the tokens' `target_gap_days` counts from
+PRIMARY_TARGET: Final = HEADS[0]  # what the tokens' `target_gap_days` counts from
 _EPOCH = date(1970, 1, 1)
 _RECORDS_AT_ONCE = 20_000
 _USERS_AT_ONCE = 2_000
@@ -111,8 +111,9 @@ def panel_of(log: Log) -> Panel:
         _user_days(log.states.take(rows[first : first + _USERS_AT_ONCE]), log.until_day)
         for first in range(0, len(rows), _USERS_AT_ONCE)
     ]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Panel(*columns, log.states.header["days"].astype(np.int64), log.until_day)
+    token, day, gap_days, observed = (np.concatenate(column) for column in zip(*parts, strict=True))
+    length = log.states.header["days"].astype(np.int64)
+    return Panel(token, day, gap_days, observed, length, log.until_day)
 
 
 def _user_days(states: States, until_day: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -121,12 +122,10 @@ def _user_days(states: States, until_day: int) -> tuple[np.ndarray, np.ndarray, 
     gap_days = np.stack([gap for gap, _ in targets], axis=-1)
     observed = np.stack([seen for _, seen in targets], axis=-1)
     day = states.days["day"].astype(np.int64)
-    return tokens(states, TOKEN_TARGET)[present], day[present], gap_days[present], observed[present]
+    return tokens(states, PRIMARY_TARGET)[present], day[present], gap_days[present], observed[present]
 
 
-def _next_target(
-    states: States, present: np.ndarray, target: Target, until_day: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _next_target(states: States, present: np.ndarray, target: Target, until_day: int) -> tuple[np.ndarray, np.ndarray]:
     """Days from each user-day to the user's next target day, and whether there was one; shapes (U, 64)."""
     day = states.days["day"].astype(np.int64)
     target_day = np.where(present & (target_count(states.days, target) > 0), day, _NEVER)

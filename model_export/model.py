@@ -7,8 +7,8 @@ in the tokens. Users are padded on the right, so causality alone keeps padding a
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from consumer.core.features import TOKEN_SIZE
 from consumer.core.state import BINS, MAX_DAYS
@@ -49,7 +49,7 @@ class Attention(nn.Module):
         scores = query @ key.transpose(-2, -1) * self.head_width**-0.5  # (B, heads, L, L)
         weights = torch.softmax(scores + self.future[:length, :length], dim=-1)
         mixed = (weights @ value).transpose(1, 2).reshape(batch, length, width)
-        return self.output(mixed)  # type: ignore[no-any-return]
+        return self.output(mixed)
 
 
 class Block(nn.Module):
@@ -66,7 +66,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, L, width) to the same."""
         x = x + self.attention(self.attention_norm(x))
-        return x + self.down(F.relu(self.up(self.perceptron_norm(x))).square())  # type: ignore[no-any-return]
+        active = F.relu(self.up(self.perceptron_norm(x)))  # (B, L, 4 * width)
+        return x + self.down(active * active)
 
 
 class HazardGPT(nn.Module):
@@ -80,7 +81,7 @@ class HazardGPT(nn.Module):
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: Tensor, std: Tensor, log_hazards: Tensor, shape: Shape = Shape()) -> None:  # noqa: B008
+    def __init__(self, mean: Tensor, std: Tensor, log_hazards: Tensor, shape: Shape = Shape()) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", torch.where(std > 0, 1.0 / std, 0.0))
@@ -98,15 +99,15 @@ class HazardGPT(nn.Module):
         x = self.embed(standardised.clamp(-_FARTHEST_STD, _FARTHEST_STD))
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.norm(x)
 
     def at_every_day(self, tokens: Tensor) -> Tensor:
         """Log-hazards after each user-day, for training: (B, L, heads, BINS)."""
-        return self.hazards(self.hidden(tokens)).unflatten(-1, (len(HEADS), BINS))  # type: ignore[no-any-return]
+        return self.hazards(self.hidden(tokens)).unflatten(-1, (len(HEADS), BINS))
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Log-hazards after the last real user-day: tokens (B, L, TOKEN_SIZE), lengths (B,) to (B, heads, BINS)."""
         hidden = self.hidden(tokens)  # (B, L, width)
         last = (lengths - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
         summary = hidden.gather(1, last).squeeze(1)  # (B, width)
-        return self.hazards(summary).unflatten(-1, (len(HEADS), BINS))  # type: ignore[no-any-return]
+        return self.hazards(summary).unflatten(-1, (len(HEADS), BINS))

@@ -1,115 +1,117 @@
-"""Training on an event log: epochs chosen on later time, then a fit on everything up to the cut-off."""
+"""`ebbtide train`: an event log in, a model directory out."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
+from datetime import date, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Final
 
-import numpy as np
 import torch
-from torch import Tensor
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumer.core.risk import exposure_days
-from consumer.core.state import BINS
-from model_export.data import HEADS, Panel
-from model_export.loss import Gaps, log_likelihood, roughness
+from consumer.core.calendar import Calendar
+from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
+from consumer.core.fold import FoldRules
+from consumer.core.state import BIN_EDGES_DAYS
+from model_export.data import HEADS, PRIMARY_TARGET, Log, Panel, panel_of, read_log
+from model_export.evaluate import Scorer, holdout
+from model_export.export import PREFILL_NAME, export, onnx_scorer
+from model_export.fit import Recipe, best_epoch, epochs, every_log_hazard
 from model_export.model import HazardGPT
+from model_export.thresholds import thresholds
+from schemas.manifest import Manifest, Reproduction, TrainingData, hash_file, write_manifest
 
-_SORTED_TOGETHER = 16  # batches whose users are sorted by length, so that padding is rare
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train."""
-
-    seed: int = 1
-    max_epochs: int = 60
-    patience_epochs: int = 6
-    batch_users: int = 256
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.1
-    roughness: float = 0.01
-    ema: float = 0.99
-    validation_days: int = 42
+HORIZON_DAYS: Final = 30
 
 
-def first_guess(panel: Panel) -> Tensor:
-    """Log-hazards per head and bin that fit all users as one: events / days at risk, smoothed; (heads, BINS)."""
-    rates = []
-    for head in range(len(HEADS)):
-        gap, observed = panel.gap_days[:, head], panel.observed[:, head]
-        at_risk = exposure_days(gap - observed).sum(0) 
-        at_risk += exposure_days(gap).sum(0) - at_risk
-        edge = exposure_days(gap[observed]) - exposure_days(gap[observed] - 1)
-        events = edge.sum(0)
-        overall = events.sum() / at_risk.sum()
-        rates.append((events + 20.0 * overall * 0 + 1) / (at_risk + 1 / overall))
-    return torch.tensor(np.log(rates), dtype=torch.float32)
+def train(
+    events: Path,
+    until: date,
+    out: Path,
+    source: str = "cdnow",
+    timezone: str = "UTC",
+    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+) -> Manifest:
+    """Fit a model to what happened before `until` and write graph and manifest into `out`.
 
-
-def batches(panel: Panel, batch_users: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Every user once, in random batches of users with about as many user-days."""
-    order = rng.permutation(len(panel.length))
-    chunk = batch_users * _SORTED_TOGETHER
-    result = []
-    for first in range(0, len(order), chunk):
-        users = order[first : first + chunk]
-        users = users[np.argsort(panel.length[users], kind="stable")]
-        result += [users[at : at + batch_users] for at in range(0, len(users), batch_users)]
-    rng.shuffle(result)
-    return iter(result)
-
-
-def padded(panel: Panel, users: np.ndarray, entry_days: np.ndarray) -> tuple[Tensor, Tensor, Gaps]:
-    length = panel.length[users]
-    real = np.arange(length.max()) < length[:, None]
-    index = np.where(real, panel.start[users][:, None] + np.arange(length.max()), 0)
-    tokens = np.where(real[..., None], panel.tokens[index], np.float32(0))
-    i = index[real]
-    gaps = Gaps(
-        torch.from_numpy(panel.gap_days[i].astype(np.float32)),
-        torch.from_numpy(panel.observed[i]),
-        torch.from_numpy(entry_days[i].astype(np.float32)[:, None]),
+    The number of epochs is the best one on the last `recipe.validation_days`; then all of the log up to `until` is
+    fitted. Where the log goes on for long enough, the manifest's metrics say how well the following days were
+    foretold. The same events, recipe, torch and kind of processor give the same bytes.
+    """
+    torch.set_num_threads(1)  # so that sums are taken in one order
+    rules = FoldRules(Calendar(timezone), PRIMARY_TARGET)
+    log = read_log(events, until, rules)
+    panel = panel_of(log)
+    earlier = panel_of(read_log(events, until - timedelta(days=recipe.validation_days), rules))
+    with _progress() as progress:
+        count, validation_loss = _choose_epochs(earlier, panel, recipe, progress)
+        model = _fit(panel, recipe, count, progress)
+    out.mkdir(parents=True, exist_ok=True)
+    export(model, out / PREFILL_NAME)
+    digest = hash_file(out / PREFILL_NAME)
+    metrics = _holdout_metrics(events, until, log, onnx_scorer(out / PREFILL_NAME), rules)
+    manifest = Manifest(
+        model_version=f"{source}-{until:%Y%m%d}-{digest[:8]}",
+        files={PREFILL_NAME: digest},
+        feature_version=FEATURE_VERSION,
+        token_names=TOKEN_NAMES,
+        bin_edges_days=tuple(BIN_EDGES_DAYS.tolist()),
+        horizon_days=HORIZON_DAYS,
+        heads=HEADS,
+        thresholds=thresholds(panel, every_log_hazard(model, panel), HORIZON_DAYS),
+        training=_training_data(events, source, until, timezone, log),
+        metrics={"validation_loss": round(validation_loss, 6)} | metrics,
+        reproduction=Reproduction(seed=recipe.seed, epochs=count, torch_version=torch.__version__),
     )
-    return torch.from_numpy(tokens), torch.from_numpy(real), gaps
+    write_manifest(out, manifest)
+    return manifest
 
 
-def fit(panel: Panel, recipe: Recipe, epochs: int, on_epoch: Callable[[HazardGPT, int, float], bool]) -> HazardGPT:
-    torch.manual_seed(recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    t = torch.from_numpy(panel.tokens)
-    model = HazardGPT(t.mean(0), t.std(0), first_guess(panel))
-    opt = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(.9, .98))
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-    ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=False)
-    zero = np.zeros(len(panel.day), np.int64)
-    step = 0
-    for epoch in range(epochs):
-        total, count = 0.0, 0
-        for users in batches(panel, recipe.batch_users, rng):
-            step += 1
-            for group in opt.param_groups:
-                group["lr"] = recipe.learning_rate * min(1, step / 100)
-            tokens, real, gaps = padded(panel, users, zero)
-            lh = model.at_every_day(tokens)[real]
-            per = recipe.batch_users * panel.length.mean()
-            nll = -log_likelihood(lh, gaps).mean(-1).sum() / per
-            loss = nll + recipe.roughness * roughness(lh).mean(-1).sum() / per
-            opt.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            opt.step()
-            total += nll.item(); count += 1
-            ema.update_parameters(model)
-        if on_epoch(ema.module, epoch, total / count):
-            break
-    return ema.module
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs, loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
 
 
-def later_loss(model, panel, from_day) -> float:
-    entry = panel.entry_days(from_day)
-    total, n = 0.0, 0
-    with torch.no_grad():
-        for users in batches(panel, 1024, np.random.default_rng(0)):
-            tokens, real, gaps = padded(panel, users, entry)
-            ll = log_likelihood(model.at_every_day(tokens)[real], gaps)
-            total += -ll.sum().item(); n += (gaps.gap_days > gaps.entry_days).sum().item()
-    return total / n
+def _choose_epochs(earlier: Panel, whole: Panel, recipe: Recipe, progress: Progress) -> tuple[int, float]:
+    task = progress.add_task("choosing epochs on later time", total=recipe.max_epochs, loss=float("nan"))
+    best, best_loss = 0, float("inf")
+    for best, best_loss, loss in best_epoch(earlier, whole, recipe):  # noqa: B007 (the last ones count)
+        progress.update(task, advance=1, loss=loss)
+    progress.update(task, total=progress.tasks[task].completed)
+    return best, best_loss
+
+
+def _fit(panel: Panel, recipe: Recipe, count: int, progress: Progress) -> HazardGPT:
+    task = progress.add_task("training on all of it", total=count, loss=float("nan"))
+    for epoch in islice(epochs(panel, recipe), count):
+        progress.update(task, advance=1, loss=epoch.loss)
+    return epoch.model
+
+
+def _holdout_metrics(events: Path, until: date, log: Log, scorer: Scorer, rules: FoldRules) -> dict[str, float]:
+    """Figures on the days after `until`: over the horizon, and over as long a time as was trained on."""
+    metrics: dict[str, float] = {}
+    for days in (HORIZON_DAYS, log.until_day - log.first_day):
+        if found := holdout(events, until, days, scorer, rules):
+            metrics |= {f"churn_{days}d_{name}": round(value, 6) for name, value in asdict(found).items()}
+    return metrics
+
+
+def _training_data(events: Path, source: str, until: date, timezone: str, log: Log) -> TrainingData:
+    return TrainingData(
+        source=source,
+        sha256=hash_file(events),
+        first_day=date(1970, 1, 1) + timedelta(days=log.first_day),
+        until=until,
+        timezone=timezone,
+        users=len(log.users),
+        events=log.events,
+        user_days=int(log.states.header["days"].sum()),
+    )

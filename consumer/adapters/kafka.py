@@ -202,7 +202,7 @@ class KafkaChangelog:
         acknowledgements = []
         for step in steps:
             for message in step.messages:
-                send = self._producer.send(message.topic, message.value, message.key, headers=message.headers)
+                send = self._producer.send(message.topic, message.value, message.key, headers=list(message.headers))
                 acknowledgements += [await send]
             acknowledgements += await self._send_states(step)
         await asyncio.gather(*acknowledgements)

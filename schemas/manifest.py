@@ -1,0 +1,92 @@
+"""Manifest: what a model directory holds, what it was made from, and how well it did."""
+
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MANIFEST_NAME: Final = "manifest.json"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ManifestError(Exception):
+    """A model directory cannot be used; the message says why."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Thresholds(_Value):
+    """Churn probabilities within the horizon at which a user enters a tier."""
+
+    at_risk: Probability
+    critical: Probability
+
+
+class TrainingData(_Value):
+    """The events a model was fitted to."""
+
+    source: str = Field(description="Name of the event log.")
+    sha256: Sha256 = Field(description="Of the event file as it was read.")
+    first_day: date
+    until: date = Field(description="Exclusive: nothing on or after this day was looked at.")
+    timezone: str
+    users: int
+    events: int
+    user_days: int
+
+
+class Reproduction(_Value):
+    """What it takes to get the same weights again from the same events, on the same kind of processor."""
+
+    seed: int
+    epochs: int
+    torch_version: str
+
+
+class Manifest(_Value):
+    """Lies beside the graphs as `manifest.json`; the service refuses what does not match it."""
+
+    format_version: Literal[1] = 1
+    model_version: str
+    files: dict[str, Sha256] = Field(description="File name to the SHA-256 of its content.")
+    feature_version: int
+    token_names: tuple[str, ...]
+    bin_edges_days: tuple[float, ...] = Field(description="Right edges; the last hazard holds for ever.")
+    horizon_days: int
+    heads: tuple[str, ...] = Field(description="Targets of `log_hazards`' second axis, in order.")
+    thresholds: Thresholds
+    training: TrainingData
+    metrics: dict[str, float]
+    reproduction: Reproduction
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content, in hex."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write `manifest.json` into a model directory."""
+    (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def load_manifest(directory: Path) -> Manifest:
+    """Read `manifest.json` and check every file that it names.
+
+    Raises `ManifestError` where the manifest is missing or malformed, or a file is missing or of another hash.
+    """
+    try:
+        manifest = Manifest.model_validate_json((directory / MANIFEST_NAME).read_bytes())
+        hashes = {name: hash_file(directory / name) for name in manifest.files}
+    except (OSError, ValidationError) as error:
+        raise ManifestError(f"cannot use the model in {directory}: {error}") from error
+    for name, expected in manifest.files.items():
+        if hashes[name] != expected:
+            raise ManifestError(f"{directory / name} has SHA-256 {hashes[name]}; its manifest says {expected}")
+    return manifest

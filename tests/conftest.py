@@ -1,0 +1,21 @@
+"""Servers shared by all tests: started once, real ones."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from consumer.embedded import KafkaServer, RedisServer, kafka_server, redis_server
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A Kafka for the whole session; tests use topics and groups of their own."""
+    with kafka_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RedisServer]:
+    """A Valkey for the whole session; tests use groups, and so keys, of their own."""
+    with redis_server() as server:
+        yield server
