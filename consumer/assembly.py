@@ -13,7 +13,6 @@ from consumer.pipeline import Rules
 from consumer.ports import Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
-from schemas.alert import Tier
 
 
 def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
@@ -33,8 +32,8 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
 
 
 def _policy_rules(settings: Settings, scorer: OnnxScorer) -> PolicyRules:
-    at_risk = settings.at_risk_probability or scorer.manifest.thresholds[Tier.AT_RISK]
-    critical = settings.critical_probability or scorer.manifest.thresholds[Tier.CRITICAL]
+    at_risk = settings.at_risk_probability or scorer.manifest.thresholds.at_risk
+    critical = settings.critical_probability or scorer.manifest.thresholds.critical
     if at_risk >= critical:
         raise ConfigurationError(
             f"at_risk_probability ({at_risk}) must be below critical_probability ({critical}); "

@@ -94,7 +94,7 @@ def replay(
     from consumer.replay import replay as replay_events
 
     settings = load_settings(clock="watermark")
-    configure_logging(settings)
+    configure_logging(settings.model_copy(update={"log_level": "warning"}))  # nothing connects, nothing to say
     summary = replay_events(events, out, settings, partitions)
     if as_json:
         print(json.dumps(summary))
@@ -128,14 +128,19 @@ def features(
 @explained
 def train(
     events: Annotated[Path, typer.Option(help="The purchase log to learn from.")] = Path("data/cdnow/events.csv.xz"),
-    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Nothing at or after this day is read.")] = datetime(1997, 10, 1),
+    until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")] = "1997-10-01",
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")] = Path("model"),
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 0,
-) -> None:  # fmt: skip
+    source: Annotated[str, typer.Option(help="Name of the log, for the manifest.")] = "cdnow",
+) -> None:
     """Train a model and export it; the defaults reproduce the shipped one. Needs the extra `train`."""
-    from model_export.train import train as train_model
+    try:
+        from model_export.train import train as train_model
+    except ImportError as error:
+        raise ConfigurationError(f"training needs more packages ({error}): pip install 'ebbtide[train]'") from error
 
-    train_model(events, date.fromisoformat(until), out, seed)
+    settings = load_settings()
+    manifest = train_model(events, date.fromisoformat(until), out, source, settings.timezone)
+    print(f"{out}: {manifest.model_version}")
 
 
 @app.command()

@@ -12,9 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from consumer.adapters.kafka import connection
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.topics import partition_count
-from consumer.outcomes import FollowUp
-from consumer.replay import Tally
 from consumer.settings import Settings
+from consumer.tally import Tally
 from schemas.alert import RetentionAlert
 from schemas.files import count_events, read_events
 
@@ -29,7 +28,7 @@ class Feed:
         self.total = count_events(path)
         self.sent = 0
         self.is_done = False
-        self.tally = Tally(FollowUp(verified_manifest(settings.model_dir).horizon_days))
+        self.tally = Tally(verified_manifest(settings.model_dir))
 
     async def run(self) -> None:
         """Send all, in file order, and wait for the acknowledgements."""

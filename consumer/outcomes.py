@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consumer.core.calendar import DAY_MS
@@ -61,11 +60,3 @@ class FollowUp:
     def _group(self, user_id: str, last_purchase_ms: int, moment: int) -> str:
         tiers = [tier for at, tier in self._alerts.get(user_id, ()) if last_purchase_ms < at <= moment]
         return str(max(tiers, key=list(Tier).index)) if tiers else NOT_ALERTED
-
-
-def count_tiers(tiers: Iterable[str]) -> dict[str, int]:
-    """Alerts per tier, every tier named."""
-    counts = {str(tier): 0 for tier in Tier}
-    for tier in tiers:
-        counts[tier] += 1
-    return counts

@@ -13,11 +13,13 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """What a replayed log led to, and what became of the customers."""
     days = f"{summary['horizon_days']:.0f}"
     table = Table(
-        f"customers, checked every {days} days",
+        "customers",
         "alerts",
-        "customers checked",
-        f"bought in the next {days} days",
-        title="{events:,} events of {users:,} customers, {dead_letters:,} dead letters".format(**summary),
+        "looked at",
+        f"bought within {days} days",
+        title="{events:,} events, {users:,} customers, {dead_letters:,} dead letters".format(**summary),
+        caption=f"Every {days} days from {summary['judged_from']} on (later than all the model was trained on), each known\n"
+        f"customer counts in the tier alerted since their last purchase, and is followed for {days} days.",
     )
     for group, outcome in summary["bought_within_horizon"].items():
         alerts = summary["alerts"].get(group)

@@ -165,5 +165,5 @@ def _columns(parsed: list[ShopEvent | _Tombstone], rows: list[int]) -> Events:
     ]
     columns = list(zip(*values, strict=True)) if values else [()] * len(_NOTHING)
     dtypes = (np.int64, np.int8, np.uint64, np.float64, np.float64, np.float64, np.float64, np.bool_)
-    arrays = [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+    arrays: list[np.ndarray] = [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
     return Events(np.array(rows, np.int64), *arrays)

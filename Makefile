@@ -1,0 +1,49 @@
+# Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format schemas train lock clean
+BIN := .venv/bin
+DEMO := .venv/.installed-demo
+DEV := .venv/.installed-dev
+LOCKED := pyproject.toml requirements/build.in
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(DEMO) ## a real purchase log through the service, on an embedded Kafka and Valkey (ARGS=--keep leaves it running)
+	@$(BIN)/ebbtide demo $(ARGS)
+
+test: $(DEV) ## every test, on embedded servers (ARGS="-k name" runs some)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## lint, types, layers, schemas
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/ebbtide schemas check
+
+format: $(DEV) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schemas: $(DEV) ## write schemas/json from the models
+	$(BIN)/ebbtide schemas export
+
+train: $(DEV) ## train the shipped model again, into model/
+	$(BIN)/ebbtide train
+
+lock: $(DEV) ## resolve the lock files anew
+	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
+	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded $(LOCKED) --output-file requirements/demo.lock
+	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --output-file requirements/run.lock
+	$(COMPILE) --constraint requirements/dev.lock requirements/build.in --output-file requirements/build.lock
+
+clean: ## remove the environment and all caches of this folder
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+
+$(DEMO): requirements/demo.lock pyproject.toml
+	@tools/install demo
+
+$(DEV): requirements/dev.lock pyproject.toml
+	@tools/install dev
