@@ -99,9 +99,10 @@ def replay(
     if as_json:
         print(json.dumps(summary))
     else:
-        from consumer.tables import summary_table
+        from consumer.tables import how_judged, summary_table
 
         console.print(summary_table(summary))
+        console.print(how_judged(summary), highlight=False)
 
 
 @app.command()

@@ -19,10 +19,11 @@ from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
 from consumer.feed import Alerts, Feed, Progress
 from consumer.settings import Settings, load_settings
-from consumer.tables import summary_table
+from consumer.tables import how_judged, summary_table
 
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
+_LOOK_EVERY_S = 0.25
 INTERRUPTED = 130
 
 
@@ -34,12 +35,17 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
     try:
         with ExitStack() as stack:
             settings = _servers(stack, console)
-            url = stack.enter_context(_service(settings, console))
-            asyncio.run(_replay(path, settings, url, console))
+            service, url = stack.enter_context(_service(settings, console))
+            asyncio.run(_replay(path, settings, service, url, console))
             if keep:
                 console.print("Everything keeps running until Ctrl-C.")
-                while True:
-                    time.sleep(3600)
+            else:
+                console.print(
+                    "Servers and service end here; `make demo ARGS=--keep` leaves them running.", highlight=False
+                )
+            while keep:
+                service.check()
+                time.sleep(1)
     except EmbeddedServerError as error:
         raise EbbtideError(str(error)) from error
     except KeyboardInterrupt:
@@ -74,8 +80,8 @@ _SHARED_WITH_SERVICE = (*_NAMES, "kafka_bootstrap_servers", "clock", "http_port"
 
 
 @contextmanager
-def _service(settings: Settings, console: Console) -> Iterator[str]:
-    """`ebbtide run` as a process; yields its base URL."""
+def _service(settings: Settings, console: Console) -> Iterator[tuple[ServerProcess, str]]:
+    """`ebbtide run` as a process; yields it and its base URL."""
     variables = {name: str(getattr(settings, name)) for name in _SHARED_WITH_SERVICE}
     variables["redis_url"] = settings.redis_url.get_secret_value()
     assignments = [f"EBBTIDE_{name.upper()}={value}" for name, value in variables.items()]
@@ -86,29 +92,33 @@ def _service(settings: Settings, console: Console) -> Iterator[str]:
         found = re.search(r"http://[\w.:\[\]]+", process.log.read_text())
         assert found is not None, "the line that says `listening` names the URL"
         console.print(f"Service at {found.group()} (/metrics, /healthz, /readyz)")
-        yield found.group()
+        yield process, found.group()
     finally:
         process.stop()
 
 
-async def _replay(path: Path, settings: Settings, url: str, console: Console) -> None:
+async def _replay(path: Path, settings: Settings, service: ServerProcess, url: str, console: Console) -> None:
     """Feed the log, follow the alerts, and say what became of the customers."""
     feed, progress, all_out = Feed(path, settings), Progress(url), asyncio.Event()
     alerts = Alerts(settings, feed.tally)
-    with View(console, path.name) as view:
+    with View(console, feed.total) as view:
         async with asyncio.TaskGroup() as group:
             group.create_task(feed.run())
             group.create_task(alerts.run(all_out))
             while not (feed.is_done and progress.is_caught_up(feed.sent)):
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(_LOOK_EVERY_S)
+                service.check()
                 await progress.update()
                 view.show(feed, progress, alerts)
             all_out.set()
         view.show(feed, progress, alerts)
-    console.print(summary_table(feed.tally.summary()))
+    summary = feed.tally.summary()
+    console.print(summary_table(summary))
     console.print(
-        f"[bold]{progress.events_per_s:,.0f} events/s[/] through the service, from its first event to its last alert.\n"
-        f"To read: topics {settings.alerts_topic}, {settings.dead_letters_topic} and {settings.state_topic} at "
-        f"{settings.kafka_bootstrap_servers}; metrics at {url}/metrics. They end with the demo; --keep keeps them.",
+        f"{how_judged(summary)}\n\n{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
+        f"Topics to read at {settings.kafka_bootstrap_servers}: {settings.alerts_topic}, "
+        f"{settings.dead_letters_topic}, {settings.state_topic}\n"
+        f"Metrics: {url}/metrics\n",
+        highlight=False,
         soft_wrap=True,
     )

@@ -5,7 +5,7 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumer import feed
 from consumer.tables import alerts_table
@@ -14,16 +14,15 @@ from consumer.tables import alerts_table
 class View:
     """Redraws in place on a terminal; prints only its last state elsewhere."""
 
-    def __init__(self, console: Console, name: str) -> None:
+    def __init__(self, console: Console, total: int) -> None:
         self._bar = Progress(
-            TextColumn(f"replaying {name}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]:,.0f} events/s, {task.fields[alerts]:,} alerts"),
+            BarColumn(20),
+            TextColumn("{task.completed:,} of {task.total:,} events, {task.fields[speed]:,.0f}/s"),
+            TextColumn("{task.fields[alerts]:,} alerts"),
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._bar.add_task("", total=None, speed=0.0, alerts=0)
+        self._task = self._bar.add_task("", total=total, speed=0.0, alerts=0)
         self._live = Live(self._bar, console=console, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -39,7 +38,6 @@ class View:
         """Draw how things stand."""
         self._bar.update(
             self._task,
-            total=source.total,
             completed=progress.processed,
             speed=progress.events_per_s,
             alerts=sum(source.tally.alerts.values()),

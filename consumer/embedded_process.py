@@ -90,6 +90,12 @@ class ServerProcess:
                 raise EmbeddedServerError(self._failure(f"was not ready after {deadline_s:.0f} s"))
             time.sleep(0.02)
 
+    def check(self) -> None:
+        """Raise EmbeddedServerError if the server has ended by itself."""
+        if self._guard is not None and self._guard.poll() is not None:
+            self._was_ready = False
+            raise EmbeddedServerError(self._failure("ended by itself"))
+
     def stop(self) -> None:
         """Kill the server and remove its folder; its data is worth nothing, so it gets no time to tidy up."""
         if self._lifeline is not None and not self._lifeline.closed:

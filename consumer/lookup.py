@@ -25,7 +25,7 @@ async def user_features(settings: Settings, user_id: str, as_of: datetime | None
     partition = partition_of(user_id.encode(), await partition_count(settings, settings.events_topic))
     store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
     try:
-        [value] = (await store.load({partition: [user_id]}))[partition]
+        [value] = (await store.load({partition: [user_id]}, at={}))[partition]
         position = await store.position(partition)
     finally:
         await store.close()

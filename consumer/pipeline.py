@@ -13,7 +13,7 @@ from consumer.core.decode import Limits
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
-from consumer.ports import Changelog, Clock, Source, StateStore, Step, Telemetry
+from consumer.ports import Changelog, Clock, Source, Stand, StateStore, Step, Telemetry
 
 log = structlog.get_logger()
 OFFSETS_EVERY_MS = 1_000
@@ -151,7 +151,8 @@ class Pipeline:
         until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._live() if task.stored}
         if not until_ms:
             return False
-        due = await self._retry("redis", lambda: self._world.store.due(until_ms, self._rules.max_due_users))
+        limit = self._rules.max_due_users
+        due = await self._retry("redis", lambda: self._world.store.due(until_ms, self._stand(until_ms), limit))
         due = {partition: users for partition, users in due.items() if users}
         self._world.telemetry.timers_due(sum(map(len, due.values())))
         if due:
@@ -163,7 +164,10 @@ class Pipeline:
 
     async def _load(self, users: dict[int, list[str]]) -> Stored:
         with self._world.telemetry.stage("load"):
-            return await self._retry("redis", lambda: self._world.store.load(users))
+            return await self._retry("redis", lambda: self._world.store.load(users, self._stand(users)))
+
+    def _stand(self, partitions: Collection[int]) -> Stand:
+        return {partition: self._tasks[partition].stored for partition in partitions}
 
     async def _commit_result(self, compute: Callable[[], list[Step]]) -> None:
         with self._world.telemetry.stage("score"):

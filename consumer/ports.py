@@ -1,6 +1,6 @@
 """What the pipeline needs of the world. Adapters implement these; in-memory twins stand beside the real ones."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -44,6 +44,9 @@ class Position:
         """The inverse of `str`."""
         next_offset, watermark_ms = stored.decode().split(":")
         return cls(int(next_offset), int(watermark_ms))
+
+
+Stand = Mapping[int, Position | None]  # where partitions are expected to stand
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,19 @@ class Changelog(Protocol):
 
 
 class StateStore(Protocol):
-    """The view of all user states that the pipeline works on."""
+    """The view of all user states that the pipeline works on.
+
+    `load` and `due` raise `LostPartitionError` where a partition does not stand `at` the position where its owner left
+    it: what is not there may just be lost, and must not be taken for a user of whom nothing is known.
+    """
 
     async def position(self, partition: int) -> Position | None:
         """Where the stored states stand; None if nothing is stored."""
 
-    async def load(self, users: dict[int, list[str]]) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
         """Packed states by partition, in the order asked for; one round trip for all."""
 
-    async def due(self, until_ms: dict[int, int], limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
         """By partition, at most `limit` users whose timer fires at or before its `until_ms`, the earliest first."""
 
     async def write(self, steps: Sequence[Step]) -> None:

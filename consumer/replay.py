@@ -51,8 +51,9 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> dict
         world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
         pipeline = Pipeline(world, worker, build_rules(settings), Health(clock, metrics, settings.stall_s))
         asyncio.run(_run(pipeline, source, partitions))
-    (out / SUMMARY_FILE).write_text(json.dumps(tally.summary(), indent=2) + "\n")
-    return tally.summary()
+    summary = tally.summary()
+    (out / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
 
 
 async def _run(pipeline: Pipeline, source: MemorySource, partitions: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from consumer.core.features import WINDOWS_DAYS
@@ -18,8 +19,6 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         "looked at",
         f"bought within {days} days",
         title="{events:,} events, {users:,} customers, {dead_letters:,} dead letters".format(**summary),
-        caption=f"Every {days} days from {summary['judged_from']} on (later than all the model was trained on), each known\n"
-        f"customer counts in the tier alerted since their last purchase, and is followed for {days} days.",
     )
     for group, outcome in summary["bought_within_horizon"].items():
         alerts = summary["alerts"].get(group)
@@ -34,19 +33,35 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
+def how_judged(summary: Mapping[str, Any]) -> str:
+    """What the numbers in `summary_table` count."""
+    days = f"{summary['horizon_days']:.0f}"
+    return (
+        f"Every {days} days from {summary['judged_from']} on, later than all the model was trained on, each customer\n"
+        f"known by then counts in the tier alerted since their last purchase, and is followed for {days} days."
+    )
+
+
 def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
-    """The latest alerts, as a marketer would read them."""
-    table = Table("customer", "when", "tier", "churn risk", "why", "what to do", title="Latest alerts", expand=True)
+    """The latest alerts, as a marketer would read them; fits 80 columns."""
+    table = Table(title="Latest alerts", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("customer", "on", "tier"):
+        table.add_column(name, no_wrap=True)
+    for name in ("risk", "silent", "bought", "every"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what to do", no_wrap=True)
     for alert in alerts:
+        gap = alert.features["purchase_gap_mean_days"]
+        actions = ", ".join(action.replace("_", " ") for action in alert.suggested_actions)
         table.add_row(
             alert.user_id,
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
             f"{alert.churn_probability:.0%}",
-            " ".join(reason.text for reason in alert.reasons),
-            "control group: leave alone"
-            if alert.control_group
-            else ", ".join(action.replace("_", " ") for action in alert.suggested_actions),
+            f"{alert.silence_days:.0f} days",
+            f"{alert.features['total_target_events'] or 0:.0f}×",
+            "–" if gap is None else f"{gap:.0f} days",
+            "nothing: control" if alert.control_group else actions,
         )
     return table
 

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from consumer.errors import LostPartitionError
-from consumer.ports import Message, Position, Record, Step, UserState
+from consumer.ports import Message, Position, Record, Stand, Step, UserState
 
 
 class MemorySource:
@@ -80,12 +80,14 @@ class MemoryStore:
         """See `StateStore.position`."""
         return self._positions.get(partition)
 
-    async def load(self, users: dict[int, list[str]]) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
         """See `StateStore.load`."""
+        self._confirm(at)
         return {partition: [self._values[partition].get(name) for name in names] for partition, names in users.items()}
 
-    async def due(self, until_ms: dict[int, int], limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
         """See `StateStore.due`."""
+        self._confirm(at)
         return {
             partition: [name for due, name in self._due[partition][:limit] if due <= until]
             for partition, until in until_ms.items()
@@ -93,12 +95,14 @@ class MemoryStore:
 
     async def write(self, steps: Sequence[Step]) -> None:
         """See `StateStore.write`."""
+        refused = {}
         for step in steps:
-            stored = self._positions.get(step.partition)
-            if stored not in (step.previous, step.position):
-                raise LostPartitionError(f"partition {step.partition} is at {stored}, not at {step.previous}")
-            await self.fill(step.partition, step.users)
-            self._positions[step.partition] = step.position
+            if self._positions.get(step.partition) in (step.previous, step.position):
+                await self.fill(step.partition, step.users)
+                self._positions[step.partition] = step.position
+            else:
+                refused[step.partition] = step.previous
+        self._confirm(refused)
 
     async def fill(self, partition: int, users: Sequence[UserState]) -> None:
         """See `StateStore.fill`."""
@@ -108,6 +112,11 @@ class MemoryStore:
                 self._values[partition][user.user_id] = user.value
             else:
                 self._values[partition].pop(user.user_id, None)
+
+    def _confirm(self, at: Stand) -> None:
+        for partition, expected in at.items():
+            if (stored := self._positions.get(partition)) != expected:
+                raise LostPartitionError(f"partition {partition} is at {stored}, not at {expected}")
 
     def _schedule(self, partition: int, user_id: str, due_ms: int | None) -> None:
         timers, due_of = self._due[partition], self._due_of[partition]

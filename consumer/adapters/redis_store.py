@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumer.errors import ConfigurationError, LostPartitionError, UnavailableError
-from consumer.ports import Position, Step, UserState
+from consumer.ports import Position, Stand, Step, UserState
 
 _APPLY = """
 local function apply(users, due, first)
@@ -54,7 +54,7 @@ class RedisStore:
         [value] = await self._call(lambda pipe: pipe.get(self._key(partition, "position")))
         return Position.parse(value) if value else None
 
-    async def load(self, users: dict[int, list[str]]) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
         """See `StateStore.load`."""
         asked = {partition: names for partition, names in users.items() if names}
 
@@ -63,16 +63,16 @@ class RedisStore:
                 pipe.hmget(self._key(partition, "users"), names)
 
         values: dict[int, list[bytes | None]] = {partition: [] for partition in users}
-        return values | dict(zip(asked, await self._call(ask), strict=True))
+        return values | dict(zip(asked, await self._call_at(at, ask), strict=True))
 
-    async def due(self, until_ms: dict[int, int], limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
         """See `StateStore.due`."""
 
         def ask(pipe: Any) -> None:
             for partition, until in until_ms.items():
                 pipe.zrange(self._key(partition, "due"), "-inf", until, byscore=True, offset=0, num=limit)
 
-        answers = await self._call(ask)
+        answers = await self._call_at(at, ask)
         return {p: [user.decode() for user in users] for p, users in zip(until_ms, answers, strict=True)}
 
     async def write(self, steps: Sequence[Step]) -> None:
@@ -86,10 +86,7 @@ class RedisStore:
 
         for step, refused in zip(steps, await self._call(ask), strict=True):
             if refused is not None:
-                raise LostPartitionError(
-                    f"partition {step.partition} stands at {refused.decode() or 'nothing'} in Redis, "
-                    f"not at {step.previous or 'nothing'} where this process left it"
-                )
+                raise _lost(step.partition, refused, step.previous)
 
     async def fill(self, partition: int, users: Sequence[UserState]) -> None:
         """See `StateStore.fill`."""
@@ -104,6 +101,21 @@ class RedisStore:
     def _key(self, partition: int, name: str) -> str:
         return f"{{{self._group_id}:{partition}}}:{name}"
 
+    async def _call_at(self, at: Stand, ask: Any) -> list[Any]:
+        """As `_call`, of partitions that stand `at` these positions: asked last, since what is lost stays lost."""
+
+        def ask_both(pipe: Any) -> None:
+            ask(pipe)
+            for partition in at:
+                pipe.get(self._key(partition, "position"))
+
+        answers = await self._call(ask_both)
+        asked = len(answers) - len(at)
+        for (partition, expected), stored in zip(at.items(), answers[asked:], strict=True):
+            if (stored or b"") != str(expected or "").encode():
+                raise _lost(partition, stored, expected)
+        return answers[:asked]
+
     async def _call(self, ask: Any) -> list[Any]:
         """One round trip; errors become what to do about them."""
         try:
@@ -116,6 +128,13 @@ class RedisStore:
             if str(error).startswith(_WORTH_WAITING) or any(word in str(error) for word in _WORTH_WAITING):
                 raise UnavailableError("redis", str(error)) from error
             raise ConfigurationError(f"Redis refuses: {error}") from error
+
+
+def _lost(partition: int, stored: bytes | None, expected: Position | None) -> LostPartitionError:
+    return LostPartitionError(
+        f"partition {partition} stands at {stored.decode() if stored else 'nothing'} in Redis, "
+        f"not at {expected or 'nothing'} where this process left it"
+    )
 
 
 def _arguments(users: Sequence[UserState]) -> list[str | bytes | int]:

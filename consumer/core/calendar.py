@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 DAY_MS = 86_400_000
-QUARTER_MS = 900_000  # UTC offsets change on quarter-hour boundaries at the finest
+MINUTE_MS = 60_000  # UTC offsets change on whole minutes (St. John's did at 00:01)
 
 
 class Calendar:
@@ -22,18 +22,19 @@ class Calendar:
         return (time_ms + self._offset_ms(time_ms)) // DAY_MS
 
     def start_of(self, day: np.ndarray) -> np.ndarray:
-        """The instant (ms) at which each local day begins."""
+        """The first instant (ms) of each local day, or of the next where a zone skips the day."""
         midnight = day.astype(np.int64) * DAY_MS
         if self._is_utc:
             return midnight
-        guess = midnight - self._offset_ms(midnight)
-        return midnight - self._offset_ms(guess)
+        by_offset = [midnight - self._offset_ms(midnight - DAY_MS), midnight - self._offset_ms(midnight + DAY_MS)]
+        earlier, later = np.minimum(*by_offset), np.maximum(*by_offset)
+        return np.where(self.day_of(earlier) >= day, earlier, later)  # where clocks change, midnight comes twice or never
 
     def _offset_ms(self, time_ms: np.ndarray) -> np.ndarray:
         if self._is_utc:
             return np.zeros_like(time_ms)
-        quarters, inverse = np.unique(time_ms // QUARTER_MS, return_inverse=True)
-        offsets = [self._offset_at(quarter * QUARTER_MS / 1000) for quarter in quarters.tolist()]
+        minutes, inverse = np.unique(time_ms // MINUTE_MS, return_inverse=True)
+        offsets = [self._offset_at(minute * MINUTE_MS / 1000) for minute in minutes.tolist()]
         return np.array(offsets, dtype=np.int64)[inverse].reshape(np.shape(time_ms))
 
     def _offset_at(self, time_s: float) -> int:

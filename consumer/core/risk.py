@@ -56,7 +56,8 @@ def crossing_days(log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: 
     at = np.concatenate((from_days[:, None], at), axis=1)
     exposure = exposure_days(knots + horizon_days) - exposure_days(knots)
     hazards = np.exp(log_hazards.astype(np.float64))
-    at_knots = np.concatenate((np.full((len(at), 1), np.nan), hazards @ exposure.T), axis=1)
+    at_later = np.einsum("nb,kb->nk", hazards, exposure)  # not `@`: a row's last bits would depend on the other rows
+    at_knots = np.concatenate((np.full((len(at), 1), np.nan), at_later), axis=1)
     at_start = window_hazard(log_hazards, from_days, horizon_days)
     values = np.where(at <= from_days[:, None], at_start[:, None], at_knots)
     reached = values <= level

@@ -1,0 +1,220 @@
+"""What tests of the adapters and of the running service share: a shop of their own on the shared servers."""
+
+import asyncio
+import inspect
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from redis.asyncio import Redis
+
+from consumer.adapters.kafka import partition_of
+from consumer.adapters.topics import create_topics
+from consumer.core.features import TOKEN_NAMES
+from consumer.core.state import BIN_EDGES_DAYS
+from consumer.embedded import KafkaServer, RedisServer
+from consumer.ports import Position
+from consumer.settings import Settings
+
+DEADLINE_S = 60.0
+Keyed = tuple[bytes | None, bytes | None]
+
+
+def unique(prefix: str) -> str:
+    """A name that nobody else uses."""
+    return f"{prefix}-{secrets.token_hex(4)}"
+
+
+async def until(holds: Callable[[], object | Awaitable[object]], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Return once `holds` does; fail after the deadline, saying what was waited for."""
+    give_up_at = time.monotonic() + deadline_s
+    while True:
+        result = holds()
+        if await result if inspect.isawaitable(result) else result:
+            return
+        assert time.monotonic() < give_up_at, f"not within {deadline_s:.0f} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+def shop_settings(kafka: KafkaServer, valkey: RedisServer, **overrides: Any) -> Settings:
+    """Settings with topics and a group that no other test uses."""
+    shop = unique("shop")
+    chosen: dict[str, Any] = {
+        "kafka_bootstrap_servers": kafka.bootstrap_servers,
+        "redis_url": valkey.url,
+        "events_topic": f"{shop}.events",
+        "alerts_topic": f"{shop}.alerts",
+        "dead_letters_topic": f"{shop}.dead-letters",
+        "state_topic": f"{shop}.state",
+        "group_id": shop,
+        "partitions": 2,
+        "clock": "watermark",
+        "http_port": 0,
+        "retry_max_s": 0.5,
+        "grace_days": 0.0,
+        "control_share": 0.0,
+    }
+    return Settings(**(chosen | overrides))
+
+
+def event(user: str, event_type: str, at_ms: int, **fields: object) -> Keyed:
+    """A record of the input topic; its event id follows from its content."""
+    content = {"user_id": user, "event_type": event_type, "occurred_at": at_ms, **fields}
+    content.setdefault("event_id", f"{user}:{event_type}:{at_ms}")
+    return user.encode(), json.dumps(content).encode()
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One test's topics and keys, seen from outside."""
+
+    settings: Settings
+
+    async def create_topics(self) -> None:
+        """As `ebbtide topics create` does."""
+        await create_topics(self.settings)
+
+    async def produce(self, records: Iterable[Keyed], transactional_id: str | None = None) -> None:
+        """Append to the input topic, in order; as one transaction if given an id for it."""
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            transactional_id=transactional_id,
+            enable_idempotence=True,
+            max_request_size=4 * 1024 * 1024,
+        ) as producer:
+            if transactional_id:
+                await producer.begin_transaction()
+            for key, value in records:
+                await producer.send(self.settings.events_topic, value, key)
+            await producer.flush()
+            if transactional_id:
+                await producer.commit_transaction()
+
+    async def read(self, topic: str) -> list[Any]:
+        """Every record of a topic, partition after partition."""
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        ) as consumer:
+            parts = await self._partitions(consumer, topic)
+            consumer.assign(parts)
+            ends = await consumer.end_offsets(parts)
+            records: list[Any] = []
+            while any([await consumer.position(part) < end for part, end in ends.items()]):
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    records += batch
+        return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    async def alerts(self) -> list[dict[str, Any]]:
+        """What the alerts topic holds."""
+        return [json.loads(record.value) for record in await self.read(self.settings.alerts_topic)]
+
+    async def ends(self) -> dict[int, int]:
+        """End offsets of the input topic."""
+        async with AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap_servers) as consumer:
+            parts = await self._partitions(consumer, self.settings.events_topic)
+            return {part.partition: end for part, end in (await consumer.end_offsets(parts)).items()}
+
+    async def committed(self) -> dict[int, int | None]:
+        """Offsets that the group has committed to Kafka."""
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap_servers,
+            group_id=self.settings.group_id,
+            enable_auto_commit=False,
+        ) as consumer:
+            parts = await self._partitions(consumer, self.settings.events_topic)
+            return {part.partition: await consumer.committed(part) for part in parts}
+
+    async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+        await consumer.topics()
+        return [TopicPartition(topic, each) for each in sorted(consumer.partitions_for_topic(topic) or ())]
+
+    # Redis, read with a client of our own.
+
+    async def redis(self, call: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """The result of `call` on a connection of its own."""
+        async with aclosing(Redis.from_url(self.settings.redis_url.get_secret_value())) as redis:
+            return await call(redis)
+
+    async def positions(self) -> dict[int, Position | None]:
+        """By partition, how far the service has come."""
+        keys = [self._key(partition, "position") for partition in range(self.settings.partitions)]
+        values = await self.redis(lambda redis: redis.mget(keys))
+        return {partition: Position.parse(value) if value else None for partition, value in enumerate(values)}
+
+    async def processed(self) -> int:
+        """How many input offsets count as processed."""
+        return sum(each.next_offset for each in (await self.positions()).values() if each)
+
+    async def states(self) -> dict[str, bytes]:
+        """Packed state by user, of all partitions; fails if a user is in a partition that is not theirs."""
+        found: dict[str, bytes] = {}
+        for partition in range(self.settings.partitions):
+            key = self._key(partition, "users")
+            for name, value in (await self.redis(lambda redis, key=key: redis.hgetall(key))).items():
+                assert partition_of(name, self.settings.partitions) == partition
+                found[name.decode()] = value
+        return found
+
+    async def timers(self) -> dict[str, int]:
+        """Due time by user, ms."""
+        found: dict[str, int] = {}
+        for partition in range(self.settings.partitions):
+            key = self._key(partition, "due")
+            rows = await self.redis(lambda redis, key=key: redis.zrange(key, 0, -1, withscores=True))
+            found |= {name.decode(): int(due) for name, due in rows}
+        return found
+
+    async def is_settled(self) -> bool:
+        """Whether every record is processed and no timer is due by its partition's watermark."""
+        positions = await self.positions()
+        for partition, end in (await self.ends()).items():
+            position = positions[partition]
+            if position is None and end == 0:
+                continue
+            if position is None or position.next_offset < end:
+                return False
+            key, until_ms = self._key(partition, "due"), position.watermark_ms
+            if await self.redis(lambda redis, key=key, until_ms=until_ms: redis.zcount(key, "-inf", until_ms)):
+                return False
+        return True
+
+    async def settled(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until nothing is left to do but for the wall clock."""
+        await until(self.is_settled, "every record processed", deadline_s)
+
+    def _key(self, partition: int, name: str) -> str:
+        return f"{{{self.settings.group_id}:{partition}}}:{name}"
+
+
+class KnownCurve:
+    """A scorer whose curve can be worked out by hand.
+
+    Hazard 0.2 a day for a week of silence, then 0.01: the 30-day churn probability is exp(-(1.63 - 0.19 s)) for s up
+    to 7 days of silence. After a refund on the last active day it is 0.001 a day: 97 % at once.
+    """
+
+    version = "known-curve"
+    AFTER_WEEK, DAILY, UPSET = 0.01, 0.2, 0.001
+
+    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `Scorer.log_hazards`."""
+        last = tokens[np.arange(len(tokens)), lengths - 1]
+        upset = last[:, TOKEN_NAMES.index("log1p_refunds")] > 0
+        calm = np.where(BIN_EDGES_DAYS <= 7, self.DAILY, self.AFTER_WEEK)
+        return np.log(np.where(upset[:, None], self.UPSET, calm)).astype(np.float32)
+
+
+def by_id(alerts: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Alerts by id, without what depends on when and where they were published."""
+    return {
+        alert["alert_id"]: {name: value for name, value in alert.items() if name not in ("emitted_at", "source")}
+        for alert in alerts
+    }
