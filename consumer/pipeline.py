@@ -13,7 +13,7 @@ from consumer.core.decode import Limits
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
-from consumer.ports import Changelog, Clock, Source, Stand, StateStore, Step, Telemetry
+from consumer.ports import Changelog, Clock, Positions, Source, StateStore, Step, Telemetry
 
 log = structlog.get_logger()
 OFFSETS_EVERY_MS = 1_000
@@ -166,7 +166,7 @@ class Pipeline:
         with self._world.telemetry.stage("load"):
             return await self._retry("redis", lambda: self._world.store.load(users, self._stand(users)))
 
-    def _stand(self, partitions: Collection[int]) -> Stand:
+    def _stand(self, partitions: Collection[int]) -> Positions:
         return {partition: self._tasks[partition].stored for partition in partitions}
 
     async def _commit_result(self, compute: Callable[[], list[Step]]) -> None:

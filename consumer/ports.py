@@ -46,7 +46,7 @@ class Position:
         return cls(int(next_offset), int(watermark_ms))
 
 
-Stand = Mapping[int, Position | None]  # where partitions are expected to stand
+Positions = Mapping[int, Position | None]  # where partitions are expected to stand
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class StateStore(Protocol):
     async def position(self, partition: int) -> Position | None:
         """Where the stored states stand; None if nothing is stored."""
 
-    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Positions) -> dict[int, list[bytes | None]]:
         """Packed states by partition, in the order asked for; one round trip for all."""
 
-    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Positions, limit: int) -> dict[int, list[str]]:
         """By partition, at most `limit` users whose timer fires at or before its `until_ms`, the earliest first."""
 
     async def write(self, steps: Sequence[Step]) -> None:

@@ -35,9 +35,10 @@ class Engine:
         for index in rounds(events.row):
             part = events.take(index)
             evidence += self.on_silence(states, part.row, part.time_ms)
+            before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
-            evidence += self._after_fold(states, part.take(folded), index[folded])
+            evidence += self._after_fold(states, part.take(folded), index[folded], before[folded])
         return fate, evidence
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
@@ -51,13 +52,15 @@ class Engine:
             due = self.policy.due_rows(states, rows[still], until_ms[still])
         return evidence
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray) -> list[Evidence]:
+    def _after_fold(
+        self, states: States, events: Events, index: np.ndarray, before: np.ndarray
+    ) -> list[Evidence]:
         if len(events) == 0:
             return []
         hazards = self.score(states, events.row)
         complaint = np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
         is_target = self.fold_rules.is_target(events.kind)
-        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint)
+        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, before)
         if len(decisions) == 0:
             return []
         position = np.argsort(events.row)

@@ -26,11 +26,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EBBTIDE_", extra="forbid", frozen=True)
 
     kafka_bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port of some brokers.")
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
     kafka_ca_file: Path | None = Field(None, description="CA certificates for SSL; the system's if unset.")
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="For the SASL protocols."
+    )
+    kafka_sasl_username: str | None = Field(None, description="For the SASL protocols.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="For the SASL protocols.")
     kafka_session_timeout_ms: int = Field(45_000, ge=6_000, description="Silence after which a member is dead.")
 
     redis_url: SecretStr = Field(
@@ -39,7 +43,7 @@ class Settings(BaseSettings):
     redis_timeout_s: float = Field(10.0, gt=0, description="For connecting and for every call.")
 
     events_topic: str = Field("shop.events", description="Input; a record's key must be its user id.")
-    alerts_topic: str = "retention.alerts"
+    alerts_topic: str = Field("retention.alerts", description="Output: RetentionAlert records, keyed by user id.")
     dead_letters_topic: str = Field("shop.dead-letters", description="Records that cannot be used.")
     state_topic: str = Field("ebbtide.state", description="Compacted changelog; as many partitions as the input.")
     partitions: int = Field(4, ge=1, description="For `ebbtide topics create`.")
@@ -78,8 +82,10 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen.")
     http_port: int = Field(8000, ge=0, le=65_535, description="0 picks a free port and logs it.")
     stall_s: float = Field(60.0, gt=0, description="/healthz fails when records wait and none was processed so long.")
-    log_format: Literal["text", "json"] = "text"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = Field("text", description="For people, or for machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug adds what the client libraries say."
+    )
 
     @field_validator("timezone")
     @classmethod

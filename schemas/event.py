@@ -39,7 +39,13 @@ EpochMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]
 class ShopEvent(BaseModel):
     """One event. Unknown fields are ignored, so that producers may carry their own."""
 
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(
+        strict=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        frozen=True,
+        val_temporal_unit="milliseconds",  # of an epoch in a string; otherwise its size would decide
+    )
 
     event_id: Identifier = Field(description="Unique per event; a repeated id is dropped as a duplicate.")
     user_id: Identifier = Field(description="Who did it; must equal the record's key.")

@@ -98,7 +98,7 @@ def _decompressed(path: Path) -> tuple[io.BytesIO, str]:
 
 def _with_zone(value: object, zone: ZoneInfo) -> object:
     """Dates and naive times get the zone; what is no time at all is left for the decoder to complain about."""
-    if isinstance(value, str) and not value.isdigit():
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         try:
             value = datetime.fromisoformat(value)
         except ValueError:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from consumer.errors import LostPartitionError
-from consumer.ports import Message, Position, Record, Stand, Step, UserState
+from consumer.ports import Message, Position, Positions, Record, Step, UserState
 
 
 class MemorySource:
@@ -80,12 +80,12 @@ class MemoryStore:
         """See `StateStore.position`."""
         return self._positions.get(partition)
 
-    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Positions) -> dict[int, list[bytes | None]]:
         """See `StateStore.load`."""
         self._confirm(at)
         return {partition: [self._values[partition].get(name) for name in names] for partition, names in users.items()}
 
-    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Positions, limit: int) -> dict[int, list[str]]:
         """See `StateStore.due`."""
         self._confirm(at)
         return {
@@ -113,7 +113,7 @@ class MemoryStore:
             else:
                 self._values[partition].pop(user.user_id, None)
 
-    def _confirm(self, at: Stand) -> None:
+    def _confirm(self, at: Positions) -> None:
         for partition, expected in at.items():
             if (stored := self._positions.get(partition)) != expected:
                 raise LostPartitionError(f"partition {partition} is at {stored}, not at {expected}")

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from consumer.errors import ConfigurationError, LostPartitionError, UnavailableError
-from consumer.ports import Position, Stand, Step, UserState
+from consumer.ports import Position, Positions, Step, UserState
 
 _APPLY = """
 local function apply(users, due, first)
@@ -54,7 +54,7 @@ class RedisStore:
         [value] = await self._call(lambda pipe: pipe.get(self._key(partition, "position")))
         return Position.parse(value) if value else None
 
-    async def load(self, users: dict[int, list[str]], at: Stand) -> dict[int, list[bytes | None]]:
+    async def load(self, users: dict[int, list[str]], at: Positions) -> dict[int, list[bytes | None]]:
         """See `StateStore.load`."""
         asked = {partition: names for partition, names in users.items() if names}
 
@@ -65,7 +65,7 @@ class RedisStore:
         values: dict[int, list[bytes | None]] = {partition: [] for partition in users}
         return values | dict(zip(asked, await self._call_at(at, ask), strict=True))
 
-    async def due(self, until_ms: dict[int, int], at: Stand, limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: dict[int, int], at: Positions, limit: int) -> dict[int, list[str]]:
         """See `StateStore.due`."""
 
         def ask(pipe: Any) -> None:
@@ -101,7 +101,7 @@ class RedisStore:
     def _key(self, partition: int, name: str) -> str:
         return f"{{{self._group_id}:{partition}}}:{name}"
 
-    async def _call_at(self, at: Stand, ask: Any) -> list[Any]:
+    async def _call_at(self, at: Positions, ask: Any) -> list[Any]:
         """As `_call`, of partitions that stand `at` these positions: asked last, since what is lost stays lost."""
 
         def ask_both(pipe: Any) -> None:

@@ -67,7 +67,7 @@ def build_alert(
     features = {name: _finite(values[index]) for name, values in evidence.features.items()}
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
-        alert_id=alert_id(user_id, int(decisions.anchor_ms[index]), tier),
+        alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
         user_id=user_id,
         tier=tier,
         cause=cause,
@@ -88,13 +88,14 @@ def build_alert(
     )
 
 
-def alert_id(user_id: str, anchor_ms: int, tier: Tier) -> str:
+def alert_id(user_id: str, anchor_id: int, tier: Tier) -> str:
     """The same decision has the same id, whoever computes it.
 
     An episode is known by the last event before it opened, not by the instant of opening: that is solved from a
-    float curve, whose last bit may depend on the machine.
+    float curve, whose last bit may depend on the machine. Nor by that event's time: it may close and open again on
+    events of the same instant, or on late ones.
     """
-    return blake2b(f"{len(user_id)}:{user_id}:{anchor_ms}:{tier}".encode(), digest_size=16).hexdigest()
+    return blake2b(f"{len(user_id)}:{user_id}:{anchor_id}:{tier}".encode(), digest_size=16).hexdigest()
 
 
 def in_control_group(user_id: str, share: float) -> bool:

@@ -28,7 +28,8 @@ class Calendar:
             return midnight
         by_offset = [midnight - self._offset_ms(midnight - DAY_MS), midnight - self._offset_ms(midnight + DAY_MS)]
         earlier, later = np.minimum(*by_offset), np.maximum(*by_offset)
-        return np.where(self.day_of(earlier) >= day, earlier, later)  # where clocks change, midnight comes twice or never
+        # where clocks change, midnight may come twice or never
+        return np.where(self.day_of(earlier) >= day, earlier, later)
 
     def _offset_ms(self, time_ms: np.ndarray) -> np.ndarray:
         if self._is_utc:

@@ -69,8 +69,12 @@ def _decode_one(
 ) -> ShopEvent | _Tombstone | tuple[RejectCode, str]:
     if key is None:
         return RejectCode.NULL_KEY, "the record has no key; the key must be the user id"
+    try:
+        user_id = key.decode()
+    except UnicodeDecodeError:
+        return RejectCode.INVALID_UTF8, "the key is not valid UTF-8"
     if value is None:
-        return _tombstone(key)
+        return _Tombstone(user_id)
     if len(value) > limits.max_record_bytes:
         return (
             RejectCode.RECORD_TOO_LARGE,
@@ -80,9 +84,8 @@ def _decode_one(
         event = _validate(value)
     except ValidationError as error:
         return _explain(value, error)
-    if event.user_id.encode() != key:
-        shown = key[:64].decode(errors="backslashreplace")
-        return RejectCode.KEY_MISMATCH, f"the record's key is {shown!r} but user_id is {event.user_id!r}"
+    if event.user_id != user_id:
+        return RejectCode.KEY_MISMATCH, f"the record's key is {user_id[:64]!r} but user_id is {event.user_id!r}"
     if event.time_ms < 0:
         return RejectCode.OUT_OF_RANGE, "occurred_at: is before 1970"
     if event.time_ms > now_ms + limits.max_future_ms:
@@ -92,13 +95,6 @@ def _decode_one(
             f"occurred_at is {ahead_s:,.0f} s ahead of the clock; at most {limits.max_future_ms / 1000:,.0f} s",
         )
     return event
-
-
-def _tombstone(key: bytes) -> _Tombstone | tuple[RejectCode, str]:
-    try:
-        return _Tombstone(key.decode())
-    except UnicodeDecodeError:
-        return RejectCode.INVALID_UTF8, "the key is not valid UTF-8"
 
 
 _CODES = {
@@ -122,9 +118,10 @@ def _explain(value: bytes, error: ValidationError) -> tuple[RejectCode, str]:
     except UnicodeDecodeError as invalid:
         return RejectCode.INVALID_UTF8, f"byte {invalid.start} of the value is not valid UTF-8"
     details = error.errors(include_url=False, include_input=False, include_context=False)
-    # the last complaint about the first field: of occurred_at's two forms, the ISO one says more
     field = details[0]["loc"][0] if details[0]["loc"] else None
-    detail = [each for each in details if not field or each["loc"][0] == field][-1]
+    of_field = [each for each in reversed(details) if not field or each["loc"][0] == field]
+    # occurred_at has two forms: what is wrong with the one that was meant says more than that it is not the other
+    detail = min(of_field, key=lambda each: each["type"].endswith("_type"))
     code = _CODES.get(detail["type"], RejectCode.ILL_TYPED_FIELD)
     if detail["type"] == "greater_than_equal":
         code = RejectCode.OUT_OF_RANGE if field in _MAY_BE_NEGATIVE else RejectCode.NEGATIVE_VALUE

@@ -39,7 +39,7 @@ class Decisions:
     probability: np.ndarray  # float64: risk at the decision
     before: np.ndarray  # float64: risk without its cause: at no silence, or just before the event
     silence_days: np.ndarray  # float64
-    anchor_ms: np.ndarray  # int64: last event when the episode opened; identifies the episode
+    anchor_id: np.ndarray  # uint64: id hash of the last event when the episode opened; identifies the episode
     episode_ms: np.ndarray  # int64: when the episode opened
 
     def __len__(self) -> int:
@@ -73,11 +73,14 @@ class Policy:
         log_hazards: np.ndarray,
         is_target: np.ndarray,
         complaint: np.ndarray,
+        before: np.ndarray,
     ) -> Decisions:
-        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice)."""
+        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice).
+
+        `before` is each row's risk just before its event was folded.
+        """
         header, rules = states.header, self.rules
         now_ms = header["last_ms"][rows]
-        before = self.probability(states, rows, now_ms)
         header["log_hazards"][rows] = log_hazards
         risk = self.probability(states, rows, now_ms)
 
@@ -110,11 +113,13 @@ class Policy:
         return decisions
 
     def _silent_from_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
-        return self.calendar.start_of(states.last_day(rows).astype(np.int64) + 1)
+        """The end of each row's last active day; 1970 for a user of whom nothing is known."""
+        return self.calendar.start_of(np.maximum(states.last_day(rows).astype(np.int64) + 1, 0))
 
     def _close(self, states: States, rows: np.ndarray) -> None:
         states.header["alerted_tier"][rows] = 0
-        states.header["episode_ms"][rows] = states.header["anchor_ms"][rows] = NO_TIME
+        states.header["episode_ms"][rows] = NO_TIME
+        states.header["anchor_id"][rows] = 0
 
     def _alert(
         self,
@@ -128,7 +133,7 @@ class Policy:
         header = states.header
         opens = rows[header["alerted_tier"][rows] == 0]
         header["episode_ms"][opens] = at_ms[header["alerted_tier"][rows] == 0]
-        header["anchor_ms"][opens] = header["last_ms"][opens]
+        header["anchor_id"][opens] = states.last_id(opens)
         header["alerted_tier"][rows] = tier
         return Decisions(
             row=rows,
@@ -138,7 +143,7 @@ class Policy:
             probability=self.probability(states, rows, at_ms),
             before=before,
             silence_days=self.silence_days(states, rows, at_ms),
-            anchor_ms=header["anchor_ms"][rows],
+            anchor_id=header["anchor_id"][rows],
             episode_ms=header["episode_ms"][rows],
         )
 

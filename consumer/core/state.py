@@ -47,7 +47,7 @@ HEADER = np.dtype(
         ("last_ms", "<i8"),
         ("last_target_ms", "<i8"),
         ("episode_ms", "<i8"),  # when the open episode began
-        ("anchor_ms", "<i8"),  # last event when it began: what identifies the episode, free of rounding
+        ("anchor_id", "<u8"),  # id hash of the last event when it began: what identifies the episode
         ("due_ms", "<i8"),  # when the pending silence timer fires
         ("recent_ids", "<u8", (RECENT_IDS,)),
         ("log_hazards", "<f4", (BINS,)),  # of the target event, counted from the end of the last active day
@@ -79,6 +79,11 @@ class States:
         day = self.days["day"][rows, np.maximum(count - 1, 0)]
         return np.where(count > 0, day, NO_DAY)
 
+    def last_id(self, rows: np.ndarray) -> np.ndarray:
+        """Id hash of the event that each row was last changed by."""
+        slot = self.header["next_id"][rows].astype(np.int64) - 1
+        return self.header["recent_ids"][rows, slot % RECENT_IDS]
+
 
 def empty_states(count: int) -> States:
     """States of `count` users nothing is known of."""
@@ -92,7 +97,7 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     blank = np.zeros((), HEADER)
     blank["version"] = LAYOUT_VERSION
     blank["evicted_day"] = blank["evicted_target_day"] = NO_DAY
-    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "anchor_ms", "due_ms"):
+    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
         blank[name] = NO_TIME
     header[rows] = blank
 
