@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
@@ -53,7 +53,7 @@ class Retrier:
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(UnavailableError),
-            wait=wait_exponential_jitter(initial=0.1, max=self._max_pause_s),
+            wait=wait_random_exponential(multiplier=0.1, max=self._max_pause_s),
             before_sleep=self._report,
         )
         return await retrying(attempt)

@@ -52,9 +52,7 @@ class Engine:
             due = self.policy.due_rows(states, rows[still], until_ms[still])
         return evidence
 
-    def _after_fold(
-        self, states: States, events: Events, index: np.ndarray, before: np.ndarray
-    ) -> list[Evidence]:
+    def _after_fold(self, states: States, events: Events, index: np.ndarray, before: np.ndarray) -> list[Evidence]:
         if len(events) == 0:
             return []
         hazards = self.score(states, events.row)

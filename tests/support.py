@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.asyncio import Redis
 
 from consumer.adapters.kafka import partition_of
-from consumer.adapters.topics import create_topics
+from consumer.adapters.topics import create_topics, partition_count
 from consumer.core.features import TOKEN_NAMES
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.embedded import KafkaServer, RedisServer
@@ -103,7 +103,7 @@ class Shop:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
         ) as consumer:
-            parts = await self._partitions(consumer, topic)
+            parts = await self._partitions(topic)
             consumer.assign(parts)
             ends = await consumer.end_offsets(parts)
             records: list[Any] = []
@@ -119,7 +119,7 @@ class Shop:
     async def ends(self) -> dict[int, int]:
         """End offsets of the input topic."""
         async with AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap_servers) as consumer:
-            parts = await self._partitions(consumer, self.settings.events_topic)
+            parts = await self._partitions(self.settings.events_topic)
             return {part.partition: end for part, end in (await consumer.end_offsets(parts)).items()}
 
     async def committed(self) -> dict[int, int | None]:
@@ -129,12 +129,11 @@ class Shop:
             group_id=self.settings.group_id,
             enable_auto_commit=False,
         ) as consumer:
-            parts = await self._partitions(consumer, self.settings.events_topic)
+            parts = await self._partitions(self.settings.events_topic)
             return {part.partition: await consumer.committed(part) for part in parts}
 
-    async def _partitions(self, consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-        await consumer.topics()
-        return [TopicPartition(topic, each) for each in sorted(consumer.partitions_for_topic(topic) or ())]
+    async def _partitions(self, topic: str) -> list[TopicPartition]:
+        return [TopicPartition(topic, each) for each in range(await partition_count(self.settings, topic))]
 
     # Redis, read with a client of our own.
 

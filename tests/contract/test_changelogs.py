@@ -13,14 +13,15 @@ from consumer.embedded import KafkaServer, RedisServer
 from consumer.ports import Changelog, Message, Position, Step, UserState
 
 FIRST, SECOND, THIRD = Position(10, 1_000), Position(20, -1), Position(30, 4_000_000_000_000)
-ALERTS, DEAD_LETTERS = "alerts", "dead-letters"
 
 
 @dataclass(frozen=True)
 class Log:
-    """A changelog, and what has arrived at one of its outgoing topics."""
+    """A changelog, two outgoing topics, and what has arrived there."""
 
     changelog: Changelog
+    alerts: str
+    dead_letters: str
     arrived: Callable[[str], Awaitable[list[Message]]]
 
 
@@ -33,11 +34,11 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
         async def arrived(topic: str) -> list[Message]:
             return [message for message in delivered if message.topic == topic]
 
-        yield Log(MemoryChangelog(delivered.append), arrived)
+        yield Log(MemoryChangelog(delivered.append), "alerts", "dead-letters", arrived)
         return
     servers: tuple[KafkaServer, RedisServer] = tuple(map(request.getfixturevalue, ("kafka", "valkey")))
-    settings = shop_settings(*servers)
-    shop = Shop(settings.model_copy(update={"alerts_topic": ALERTS, "dead_letters_topic": DEAD_LETTERS}))
+    settings = shop_settings(*servers, partitions=2)
+    shop = Shop(settings)
     await shop.create_topics()
 
     async def read(topic: str) -> list[Message]:
@@ -45,7 +46,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
         return [Message(topic, each.key, each.value, tuple(each.headers)) for each in records]
 
     kafka_log = KafkaChangelog(settings)
-    yield Log(kafka_log, read)
+    yield Log(kafka_log, settings.alerts_topic, settings.dead_letters_topic, read)
     await kafka_log.close()
 
 
@@ -115,9 +116,9 @@ async def test_partitions_do_not_mix(log: Log) -> None:
 
 async def test_more_states_than_fit_into_a_batch(log: Log) -> None:
     """A step of many megabytes, full histories among them, is one step all the same."""
-    users = [user(f"user-{number}", due_ms=number, days=MAX_DAYS, salt=number) for number in range(1_000)]
+    users = [user(f"user-{number}", due_ms=number, days=MAX_DAYS, salt=number) for number in range(2_000)]
     await log.changelog.publish([Step(0, None, FIRST, users)])
-    assert sum(len(each.value) for each in users) > 8_000_000
+    assert sum(len(each.value) for each in users) > 15_000_000
     assert await replayed(log.changelog) == (by_name(users), FIRST)
 
 
@@ -131,12 +132,11 @@ async def test_more_users_than_fit_into_a_chunk(log: Log) -> None:
 
 async def test_messages_reach_their_topics_with_keys_and_headers(log: Log) -> None:
     """What a step says to others arrives as it is, those of one key in order, with the states or without."""
-    alerts = [Message(ALERTS, b"anna", b"first", (("alert_id", b"1"),)), Message(ALERTS, b"anna", b"second")]
-    letters = [Message(DEAD_LETTERS, None, b"{}", (("code", b"x"), ("reason", "größer".encode())))]
-    before = [len(await log.arrived(topic)) for topic in (ALERTS, DEAD_LETTERS)]
+    alerts = [Message(log.alerts, b"anna", b"1", (("alert_id", b"1"),)), Message(log.alerts, b"anna", b"2")]
+    letters = [Message(log.dead_letters, None, b"{}", (("code", b"x"), ("reason", "größer".encode())))]
     await log.changelog.publish([Step(0, None, FIRST, [user("anna")], alerts), Step(1, None, FIRST, (), letters)])
-    assert (await log.arrived(ALERTS))[before[0] :] == alerts
-    assert (await log.arrived(DEAD_LETTERS))[before[1] :] == letters
+    assert await log.arrived(log.alerts) == alerts
+    assert await log.arrived(log.dead_letters) == letters
 
 
 async def test_it_goes_on_after_being_closed(kafka: KafkaServer, valkey: RedisServer) -> None:

@@ -1,0 +1,181 @@
+"""What tests of the pure core share: events in a line each, and an engine with a curve that can be worked out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumer.core.alerts import Evidence
+from consumer.core.calendar import DAY_MS, Calendar
+from consumer.core.events import ERASE, KIND_OF, Events
+from consumer.core.features import TOKEN_SIZE
+from consumer.core.fold import FoldRules, Target, fold
+from consumer.core.policy import Policy, PolicyRules
+from consumer.core.state import BINS, States, empty_states, pack, unpack
+from consumer.ports import Scorer
+from consumer.scoring import Engine
+from schemas.event import EventType
+from support import KnownCurve
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+DAY_0 = 19_737  # 2024-01-15, a Monday
+START_MS = DAY_0 * DAY_MS
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event of user number `user`; no kind: the user is erased."""
+
+    kind: EventType | None
+    at_ms: int
+    user: int = 0
+    event_id: int | None = None  # None: one of its own
+    value: float = 0.0
+    discount: float = 0.0
+    dwell_s: float = 0.0
+    sentiment: float = float("nan")
+    coupon: bool = False
+
+
+def day(number: float) -> int:
+    """The instant so many days after the start (2024-01-15 00:00 UTC)."""
+    return START_MS + round(number * DAY_MS)
+
+
+def columns(history: Sequence[Happened]) -> Events:
+    """The events as the fold takes them; those without an id get their position's."""
+    ids = [1_000 + position if each.event_id is None else each.event_id for position, each in enumerate(history)]
+    kinds = [ERASE if each.kind is None else KIND_OF[each.kind] for each in history]
+    return Events(
+        np.array([each.user for each in history], np.int64),
+        np.array([each.at_ms for each in history], np.int64),
+        np.array(kinds, np.int8),
+        np.array(ids, np.uint64),
+        np.array([each.value for each in history], np.float64),
+        np.array([each.discount for each in history], np.float64),
+        np.array([each.dwell_s for each in history], np.float64),
+        np.array([each.sentiment for each in history], np.float64),
+        np.array([each.coupon for each in history], np.bool_),
+    )
+
+
+def folded(history: Sequence[Happened], rules: FoldRules | None = None, users: int = 1) -> States:
+    """The states that a history leaves."""
+    states = empty_states(users)
+    fold(states, columns(history), rules or fold_rules())
+    return states
+
+
+def fold_rules(timezone: str = "UTC", target: Target = "purchase", max_lateness_ms: int = DAY_MS) -> FoldRules:
+    """Fold rules by name."""
+    return FoldRules(Calendar(timezone), target, max_lateness_ms)
+
+
+def user_days(states: States, row: int = 0) -> list[dict[str, float]]:
+    """A user's days as dictionaries, oldest first."""
+    count = int(states.header["days"][row])
+    names = states.days.dtype.names or ()
+    return [dict(zip(names, each.tolist(), strict=True)) for each in states.days[row, :count]]
+
+
+# With `KnownCurve` the churn probability of a calm user is exp(-(1.63 - 0.19 s)) after s <= 7 days of silence and
+# 0.74 from then on: it reaches 0.5 after 4.93 days and 0.7 after 6.70. After a refund it is 0.97 at once.
+RULES = PolicyRules(thresholds=(0.5, 0.7), rearm=0.45, horizon_days=30.0, grace_days=0.0)
+AT_RISK_AFTER_DAYS = (1.63 + np.log(0.5)) / 0.19
+CRITICAL_AFTER_DAYS = (1.63 + np.log(0.7)) / 0.19
+
+
+def engine(
+    rules: PolicyRules = RULES,
+    scorer: Scorer | None = None,
+    timezone: str = "UTC",
+    target: Target = "purchase",
+) -> Engine:
+    """An engine over `KnownCurve`, or over another scorer."""
+    folding = fold_rules(timezone, target)
+    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve())
+
+
+class Moody:
+    """A scorer whose curve depends on every token of the history, without regard to sense."""
+
+    version = "moody"
+
+    def __init__(self) -> None:
+        generator = np.random.default_rng(7)
+        self._weights = generator.normal(0.0, 0.7, (TOKEN_SIZE, BINS))
+        self._base = generator.normal(-3.5, 0.5, BINS)
+
+    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `Scorer.log_hazards`."""
+        history = tokens.astype(np.float64).sum(axis=1) / lengths[:, None]
+        return (self._base + 2.0 * np.sin(np.einsum("bf,fk->bk", history, self._weights))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Told:
+    """An alert, as plain values."""
+
+    user: int
+    at_ms: int
+    tier: int
+    cause: int
+    probability: float
+    before: float
+    anchor_id: int
+    episode_ms: int
+
+
+def told(evidence: Iterable[Evidence]) -> list[Told]:
+    """What was decided, in order."""
+    return [
+        Told(
+            int(part.decisions.row[index]),
+            int(part.decisions.at_ms[index]),
+            int(part.decisions.tier[index]),
+            int(part.decisions.cause[index]),
+            float(part.decisions.probability[index]),
+            float(part.decisions.before[index]),
+            int(part.decisions.anchor_id[index]),
+            int(part.decisions.episode_ms[index]),
+        )
+        for part in evidence
+        for index in range(len(part.decisions))
+    ]
+
+
+@dataclass
+class Run:
+    """An engine and the packed states of some users, fed bit by bit as the service does."""
+
+    engine: Engine
+    users: int = 1
+
+    def __post_init__(self) -> None:
+        self.packed: list[bytes | None] = [None] * self.users
+        self.alerts: list[Told] = []
+
+    @property
+    def states(self) -> States:
+        """The states as stored."""
+        return unpack(self.packed)
+
+    def events(self, *history: Happened) -> list[Told]:
+        """One batch of events; returns its alerts."""
+        states = self.states
+        _, evidence = self.engine.on_events(states, columns(history))
+        return self._done(states, evidence)
+
+    def silence(self, until_ms: int) -> list[Told]:
+        """One tick of the timers; returns its alerts."""
+        states = self.states
+        evidence = self.engine.on_silence(states, np.arange(self.users), np.full(self.users, until_ms))
+        return self._done(states, evidence)
+
+    def _done(self, states: States, evidence: list[Evidence]) -> list[Told]:
+        self.packed = list(pack(states))
+        alerts = told(evidence)
+        self.alerts += alerts
+        return alerts
+
+

@@ -1,0 +1,116 @@
+"""The service inside the test's own event loop, with a scorer whose curve is known; and what it must come to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from prometheus_client import CollectorRegistry
+from support import Keyed, KnownCurve, Shop
+
+from consumer.adapters.clock import SystemClock
+from consumer.adapters.kafka import KafkaChangelog, KafkaSource, partition_of
+from consumer.adapters.metrics import Metrics
+from consumer.adapters.redis_store import RedisStore
+from consumer.assembly import build_rules
+from consumer.batch import Worker
+from consumer.core.alerts import TIERS, AlertContext, alert_id
+from consumer.core.calendar import Calendar
+from consumer.core.decode import decode
+from consumer.core.events import ERASE
+from consumer.core.fold import Fate, FoldRules
+from consumer.core.policy import Policy, PolicyRules
+from consumer.core.state import empty_states, pack
+from consumer.health import Health
+from consumer.messages import Messages, Topics
+from consumer.pipeline import Pipeline, World
+from consumer.ports import Scorer, Telemetry
+from consumer.scoring import Engine
+from consumer.settings import Settings
+
+THRESHOLDS = (0.5, 0.7)
+
+
+def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] = THRESHOLDS) -> Engine:
+    """The pure core under a shop's settings."""
+    calendar = Calendar(settings.timezone)
+    rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=settings.grace_days)
+    fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
+    return Engine(fold_rules, Policy(rules, calendar), scorer)
+
+
+def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
+    """As `build_worker`, around an engine of our own."""
+    context = AlertContext(engine.scorer.version, engine.policy.rules.horizon_days, settings.control_share)
+    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
+    messages = Messages(topics, context, telemetry)
+    return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that is running, seen from inside."""
+
+    health: Health
+    registry: CollectorRegistry
+
+    def sample(self, name: str, **labels: str) -> float:
+        """A metric's value; 0 before its first."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+@asynccontextmanager
+async def serving(shop: Shop, engine: Engine | None = None) -> AsyncIterator[Running]:
+    """What `run_service` runs, until the block ends; an error of the service is an error of the block."""
+    settings = shop.settings
+    registry, clock, stop = CollectorRegistry(), SystemClock(), asyncio.Event()
+    metrics = Metrics(registry)
+    health = Health(clock, metrics, settings.stall_s)
+    async with AsyncExitStack() as stack:
+        store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
+        stack.push_async_callback(store.close)
+        changelog = KafkaChangelog(settings)
+        stack.push_async_callback(changelog.close)
+        source = KafkaSource(settings)
+        await source.start()
+        stack.push_async_callback(source.close)
+        worker = worker_of(settings, engine or engine_of(settings, KnownCurve()), metrics)
+        world = World(source, store, changelog, clock, metrics)
+        pipeline = Pipeline(world, worker, build_rules(settings), health)
+        source.subscribe(pipeline.assigned, pipeline.revoked)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pipeline.run(stop))
+            try:
+                yield Running(health, registry)
+            finally:
+                stop.set()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a log comes to: packed states by user, and (tier, cause) by alert id."""
+
+    states: dict[str, bytes]
+    alerts: dict[str, tuple[str, str]]
+
+
+def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed], now_ms: int) -> Outcome:
+    """The log folded in one go by the pure core, with silence counted up to each partition's watermark."""
+    decoded = decode(records, now_ms)
+    users, events = decoded.users, decoded.events
+    states = empty_states(len(users))
+    fate, evidence = engine.on_events(states, events)
+    partition_of_user = np.array([partition_of(user.encode(), settings.partitions) for user in users])
+    counts = (fate == Fate.FOLDED) & (events.kind != ERASE)
+    reached_ms = np.full(settings.partitions, -1, np.int64)
+    np.maximum.at(reached_ms, partition_of_user[events.row[counts]], events.time_ms[counts])
+    until_ms = reached_ms[partition_of_user] - int(settings.watermark_delay_s * 1000)
+    evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), until_ms)]
+    alerts = {}
+    for decisions in (part.decisions for part in evidence):
+        columns = (decisions.row, decisions.anchor_ms, decisions.tier, decisions.cause)
+        for row, anchor_ms, tier, cause in zip(*(column.tolist() for column in columns), strict=True):
+            name = TIERS[tier - 1]
+            alerts[alert_id(users[row], anchor_ms, name)] = (str(name), ("event", "silence")[cause])
+    return Outcome({user: value for user, value in zip(users, pack(states), strict=True) if value}, alerts)

@@ -1,0 +1,259 @@
+"""The pipeline between a real Kafka and a real Valkey: what goes in decides exactly what comes out."""
+
+import json
+import random
+import time
+from base64 import b64decode
+
+import numpy as np
+import pytest
+from inprocess import engine_of, outcome_of, serving
+from support import Keyed, KnownCurve, Shop, event, shop_settings, until
+
+from consumer.adapters.kafka import KafkaChangelog, partition_of
+from consumer.core.calendar import DAY_MS
+from consumer.core.risk import churn_probability
+from consumer.embedded import KafkaServer, RedisServer
+
+JUNE_MS = 1_748_736_000_000  # 2025-06-01, 00:00 UTC
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+async def shop(kafka: KafkaServer, valkey: RedisServer) -> Shop:
+    """A shop of our own, with its topics."""
+    shop = Shop(shop_settings(kafka, valkey))
+    await shop.create_topics()
+    return shop
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def neighbour(user: str, partitions: int = 2) -> str:
+    """Another user of the same partition."""
+    wanted = partition_of(user.encode(), partitions)
+    return next(name for name in map("neighbour-{}".format, range(100)) if partition_of(name.encode(), 2) == wanted)
+
+
+def random_log(seed: int, users: int, days: int) -> list[Keyed]:
+    """Buyers, browsers and the dissatisfied; late and repeated events among them."""
+    chance = random.Random(seed)
+    records: list[Keyed] = []
+    kinds = (
+        "view_item",
+        "view_item",
+        "search",
+        "add_to_cart",
+        "purchase",
+        "purchase",
+        "refund",
+        "review",
+        "unsubscribe",
+    )
+    for hour in range(days * 24):
+        for _ in range(chance.randrange(4)):
+            user, kind = f"user-{chance.randrange(users)}", chance.choice(kinds)
+            at_ms = JUNE_MS + hour * HOUR_MS - chance.choice((0, 0, 0, HOUR_MS, 20 * HOUR_MS))
+            records.append(
+                event(user, kind, at_ms, value=chance.choice((None, 5.0, 49.9)), rating=chance.choice((None, 1, 5)))
+            )
+            if chance.random() < 0.05:
+                records.append(chance.choice(records[-20:]))
+    return records
+
+
+async def test_a_known_customer_is_alerted_as_computed_by_hand(shop: Shop) -> None:
+    """Risk exp(-(1.63 - 0.19 s)) reaches 50 % after 4.93 and 70 % after 6.70 days of silence, and not before."""
+    async with serving(shop) as service:
+        other = neighbour("anna")
+        await shop.produce(
+            [event("anna", "purchase", JUNE_MS + HOUR_MS), event(other, "view_item", JUNE_MS + 9 * DAY_MS)]
+        )
+        await until(lambda: service.sample("ebbtide_alerts_total", tier="critical", cause="silence") == 1, "the alert")
+        alerts = await shop.alerts()
+        assert [(alert["user_id"], alert["tier"], alert["cause"]) for alert in alerts] == [
+            ("anna", "at_risk", "silence"),
+            ("anna", "critical", "silence"),
+        ]
+        expected_days = [(1.63 + np.log(threshold)) / 0.19 for threshold in (0.5, 0.7)]
+        assert [alert["silence_days"] for alert in alerts] == pytest.approx(expected_days, abs=1e-3)
+        assert [alert["churn_probability"] for alert in alerts] == pytest.approx([0.5, 0.7], abs=1e-5)
+
+
+async def test_a_log_comes_to_what_the_pure_core_makes_of_it(shop: Shop) -> None:
+    """Alerts, states and timers of hundreds of events in many batches equal one fold in one go."""
+    async with serving(shop):
+        records = random_log(seed=1, users=40, days=60)
+        half = len(records) // 2
+        await shop.produce(records[:half])
+        await until(shop.processed, "a first batch")
+        await shop.produce(records[half:])
+        await shop.settled()
+        expected = outcome_of(shop.settings, engine_of(shop.settings, KnownCurve()), records, now_ms())
+        assert len(expected.alerts) > 50
+        alerts = await shop.alerts()
+        assert {alert["alert_id"]: (alert["tier"], alert["cause"]) for alert in alerts} == expected.alerts
+        assert len(alerts) == len(expected.alerts)
+        assert {cause for _, cause in expected.alerts.values()} == {"event", "silence"}
+        assert await shop.states() == expected.states
+
+
+async def test_alerts_are_keyed_and_marked(shop: Shop) -> None:
+    """An alert's record has the user as key and the alert id as a header, and says which event raised it."""
+    async with serving(shop):
+        records = [event("anna", "purchase", JUNE_MS), event("anna", "refund", JUNE_MS + HOUR_MS)]
+        await shop.produce(records)
+        await shop.settled()
+        raised = await shop.read(shop.settings.alerts_topic)
+        assert len(raised) == 1
+        alert = json.loads(raised[0].value)
+        assert (raised[0].key, raised[0].headers) == (b"anna", (("alert_id", alert["alert_id"].encode()),))
+        assert (alert["tier"], alert["cause"]) == ("critical", "event")
+        place = {"topic": shop.settings.events_topic, "partition": partition_of(b"anna", 2), "offset": 1}
+        assert alert["source"] == place
+
+
+def bad_records() -> dict[str, Keyed]:
+    """One record of every kind that cannot be used, by the code that it must get."""
+    future_ms = now_ms() + HOUR_MS
+
+    def broken(**fields: object) -> Keyed:
+        return event("anna", "purchase", JUNE_MS, **fields)
+
+    key, good = event("anna", "purchase", JUNE_MS)
+    assert good is not None
+    content = json.loads(good)
+    del content["event_id"]
+    return {
+        "null_key": (None, good),
+        "key_mismatch": (b"ben", good),
+        "record_too_large": broken(padding="x" * 100_000),
+        "invalid_utf8": (key, good.replace(b"anna", b"ann\xff")),
+        "invalid_json": (key, good[:-1]),
+        "not_an_object": (key, b"[1, 2]"),
+        "missing_field": (key, json.dumps(content).encode()),
+        "ill_typed_field": broken(value="much"),
+        "unknown_event_type": broken(event_type="teleport"),
+        "not_finite": (key, good.replace(b"}", b', "value": NaN}')),
+        "negative_value": broken(value=-1),
+        "out_of_range": broken(rating=9),
+        "too_long": broken(item_id="x" * 300),
+        "naive_timestamp": broken(occurred_at="2025-06-01T00:00:00"),
+        "in_the_future": broken(occurred_at=future_ms),
+        "too_late": broken(occurred_at=JUNE_MS - 30 * DAY_MS, event_id="late"),
+    }
+
+
+async def test_bad_records_become_dead_letters_and_the_partition_goes_on(shop: Shop) -> None:
+    """Every kind of bad record arrives with its code and its original bytes, and counts as processed."""
+    async with serving(shop) as service:
+        bad = bad_records()
+        before, after = event("anna", "purchase", JUNE_MS), event("anna", "purchase", JUNE_MS + HOUR_MS)
+        await shop.produce([before, *bad.values(), after])
+        await shop.settled()
+        letters = await shop.read(shop.settings.dead_letters_topic)
+        found = {json.loads(record.value)["code"]: (record, json.loads(record.value)) for record in letters}
+        assert len(letters) == len(bad)
+        assert found.keys() == bad.keys()
+        for code, (key, value) in bad.items():
+            record, letter = found[code]
+            assert record.key == key
+            assert dict(record.headers)["ebbtide.error.code"] == code.encode()
+            assert [letter[name] and b64decode(letter[name]) for name in ("original_key", "original_value")] == [
+                key,
+                value,
+            ]
+            assert letter["reason"]
+        expected = outcome_of(shop.settings, engine_of(shop.settings, KnownCurve()), [before, after], now_ms())
+        assert await shop.states() == expected.states
+        assert (
+            service.sample("ebbtide_records_total", result="rejected") == len(bad) - 1
+        )  # one was folded, then too late
+
+
+async def test_a_dead_letter_names_the_original_record(shop: Shop) -> None:
+    """Topic, partition and offset of the letter lead to the record."""
+    async with serving(shop):
+        await shop.produce([event("anna", "purchase", JUNE_MS), (b"anna", b"{")])
+        await shop.settled()
+        [record] = await shop.read(shop.settings.dead_letters_topic)
+        letter = json.loads(record.value)
+        sources = [
+            (shop.settings.events_topic, each.partition, each.offset)
+            for each in await shop.read(shop.settings.events_topic)
+            if each.value == b"{"
+        ]
+        assert [(letter["source_topic"], letter["source_partition"], letter["source_offset"])] == sources
+
+
+async def test_odd_tombstones_do_no_harm(shop: Shop) -> None:
+    """Tombstones of unknown, unreadable, empty and very long keys pass, and the changelog stays readable."""
+    async with serving(shop):
+        keys = (b"nobody", b"\xff\xfe", b"", b"x" * 600_000)
+        await shop.produce([event("anna", "purchase", JUNE_MS), *((key, None) for key in keys)])
+        await shop.settled()
+        assert (await shop.states()).keys() == {"anna"}
+        changelog = KafkaChangelog(shop.settings)
+        positions = await shop.positions()
+        for partition, expected in positions.items():
+            reached = [position async for _, position in changelog.read(partition)]
+            assert [each for each in reached if each][-1:] == ([expected] if expected else [])
+
+
+async def test_a_record_as_large_as_the_broker_takes_does_not_stop_the_service(shop: Shop) -> None:
+    """Whatever size a bad record has, the service goes on behind it."""
+    async with serving(shop):
+        await shop.produce(
+            [event("anna", "view_item", JUNE_MS), (b"anna", b"x" * 4_000_000), event("anna", "search", JUNE_MS)]
+        )
+        await shop.settled()
+        [letter] = await shop.read(shop.settings.dead_letters_topic)
+        assert json.loads(letter.value)["code"] == "record_too_large"
+
+
+async def test_a_tombstone_erases_the_user_everywhere(shop: Shop) -> None:
+    """After a null record there is no state, no timer, and a null in the changelog; nobody else is touched."""
+    async with serving(shop) as service:
+        await shop.produce([event("anna", "purchase", JUNE_MS), event("ben", "purchase", JUNE_MS)])
+        await until(lambda: service.sample("ebbtide_records_total", result="folded") == 2, "two events folded")
+        await shop.settled()
+        assert (await shop.timers()).keys() == (await shop.states()).keys() == {"anna", "ben"}
+        await shop.produce([(b"anna", None)])
+        await shop.settled()
+        assert (await shop.timers()).keys() == (await shop.states()).keys() == {"ben"}
+        logged = [record.value for record in await shop.read(shop.settings.state_topic) if record.key == b"anna"]
+        assert logged[0] is not None
+        assert logged[-1] is None
+        assert service.sample("ebbtide_records_total", result="erased") == 1
+
+
+async def test_events_written_in_transactions_are_read_to_the_end(shop: Shop) -> None:
+    """A transaction's marker at the end of the input is no record that waits: the lag goes to 0."""
+    async with serving(shop) as service:
+        await shop.produce([event("anna", "purchase", JUNE_MS)], transactional_id=shop.settings.group_id)
+        await until(lambda: service.sample("ebbtide_records_total", result="folded") == 1, "the event folded")
+        partition = str(partition_of(b"anna", 2))
+        await until(lambda: service.sample("ebbtide_lag_records", partition=partition) == 0, "no lag", 10)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+async def test_silence_alone_raises_an_alert(kafka: KafkaServer, valkey: RedisServer, in_transaction: bool) -> None:
+    """By the wall clock, a customer whose curve crosses a threshold now is alerted without any further event."""
+    shop = Shop(shop_settings(kafka, valkey, clock="wall", watermark_delay_s=0.0))
+    await shop.create_topics()
+    today_ms = now_ms() // DAY_MS * DAY_MS
+    crossing_ms = now_ms() + 3_000
+    silence_days = np.array([(crossing_ms - today_ms) / DAY_MS + 5])
+    hazards = np.log([[0.2] * 5 + [0.01] * 11]).astype(np.float32)
+    threshold = float(churn_probability(hazards, silence_days, 30.0)[0])
+    engine = engine_of(shop.settings, KnownCurve(), (threshold, 0.99))
+    async with serving(shop, engine) as service:
+        transaction = shop.settings.group_id if in_transaction else None
+        await shop.produce([event("anna", "purchase", today_ms - 6 * DAY_MS)], transaction)
+        await until(lambda: service.sample("ebbtide_alerts_total", tier="at_risk", cause="silence"), "the alert", 20)
+    [alert] = await shop.alerts()
+    assert alert["source"]["offset"] is None
+    assert alert["silence_days"] == pytest.approx(silence_days[0], abs=1e-3)
+    assert await shop.timers() == {}
