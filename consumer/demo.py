@@ -115,7 +115,8 @@ async def _replay(path: Path, settings: Settings, service: ServerProcess, url: s
     summary = feed.tally.summary()
     console.print(summary_table(summary))
     console.print(
-        f"{how_judged(summary)}\n\n{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
+        f"{how_judged(summary)}\n\n"
+        f"{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
         f"Topics to read at {settings.kafka_bootstrap_servers}: {settings.alerts_topic}, "
         f"{settings.dead_letters_topic}, {settings.state_topic}\n"
         f"Metrics: {url}/metrics\n",

@@ -10,6 +10,8 @@ from consumer.ports import Message, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
 
+MAX_ORIGINAL_BYTES = 1024 * 1024  # of key and value each: with both in base64, a dead letter is still sent on
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -83,6 +85,9 @@ class Messages:
     def _dead_letter(self, origin: Origin, code: RejectCode, reason: str, now_ms: int) -> Message:
         self.telemetry.reject(code)
         record = origin.record
+        key, value = (each and each[:MAX_ORIGINAL_BYTES] for each in (record.key, record.value))
+        if (key, value) != (record.key, record.value):
+            reason += f" (the dead letter carries the first {MAX_ORIGINAL_BYTES:,} bytes)"
         letter = DeadLetter(
             code=code,
             reason=reason,
@@ -91,8 +96,8 @@ class Messages:
             source_offset=record.offset,
             source_timestamp=instant(max(record.timestamp_ms, 0)),
             rejected_at=instant(now_ms),
-            original_key=record.key,
-            original_value=record.value,
+            original_key=key,
+            original_value=value,
         )
         headers = (("ebbtide.error.code", code.encode()), ("ebbtide.error.reason", reason.encode()))
-        return Message(self.topics.dead_letters, record.key, letter.model_dump_json().encode(), headers)
+        return Message(self.topics.dead_letters, key, letter.model_dump_json().encode(), headers)

@@ -70,7 +70,7 @@ class Engine:
         hazards = np.empty((len(rows), BINS), np.float32)
         for length, members in _by_length(states.header["days"][rows]):
             part = States(states.header[rows[members]], states.days[rows[members], :length])
-            batch = tokens(part, self.fold_rules.target, length)
+            batch = tokens(part, length)
             hazards[members] = self.scorer.log_hazards(batch, part.header["days"].astype(np.int64))
         return hazards
 

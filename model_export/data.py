@@ -21,7 +21,7 @@ from schemas.dead_letter import RejectCode
 from schemas.files import read_events
 
 HEADS: Final[tuple[Target, Target]] = ("purchase", "activity")
-PRIMARY_TARGET: Final = HEADS[0]  # what the tokens' `target_gap_days` counts from
+PRIMARY_TARGET: Final = HEADS[0]  # what thresholds and metrics are about
 _EPOCH = date(1970, 1, 1)
 _RECORDS_AT_ONCE = 20_000
 _USERS_AT_ONCE = 2_000
@@ -122,7 +122,7 @@ def _user_days(states: States, until_day: int) -> tuple[np.ndarray, np.ndarray, 
     gap_days = np.stack([gap for gap, _ in targets], axis=-1)
     observed = np.stack([seen for _, seen in targets], axis=-1)
     day = states.days["day"].astype(np.int64)
-    return tokens(states, PRIMARY_TARGET)[present], day[present], gap_days[present], observed[present]
+    return tokens(states)[present], day[present], gap_days[present], observed[present]
 
 
 def _next_target(states: States, present: np.ndarray, target: Target, until_day: int) -> tuple[np.ndarray, np.ndarray]:

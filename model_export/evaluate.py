@@ -40,7 +40,7 @@ def score(states: States, scorer: Scorer) -> np.ndarray:
         rows = np.flatnonzero((count > shorter) & (count <= length))
         for batch in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
             if len(batch):
-                result[batch] = scorer(tokens(states.take(batch), PRIMARY_TARGET, length), count[batch])
+                result[batch] = scorer(tokens(states.take(batch), length), count[batch])
         shorter = length
     return result
 

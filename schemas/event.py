@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_ID_CHARS = 256
 MAX_TIME_MS = 253_402_300_799_999  # 9999-12-31, the last instant that ISO 8601 and Python can write
 
 
@@ -30,7 +31,7 @@ class EventType(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=256)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]
 Label = Annotated[str, Field(max_length=256)]
 Amount = Annotated[float, Field(ge=0, le=1e12)]
 EpochMs = Annotated[int, Field(ge=0, le=MAX_TIME_MS)]

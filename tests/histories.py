@@ -177,5 +177,3 @@ class Run:
         alerts = told(evidence)
         self.alerts += alerts
         return alerts
-
-

@@ -81,6 +81,8 @@ class KafkaSource:
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
         self._from_end = settings.auto_offset_reset == "latest"
+        self._delivered: dict[int, int] = {}  # by partition, the offset after the last record handed out …
+        self._reads_on: dict[int, int] = {}  # … and where reading goes on: only transaction markers lie in between
         self._consumer = AIOKafkaConsumer(
             **connection(settings),
             group_id=settings.group_id,
@@ -104,7 +106,12 @@ class KafkaSource:
 
     def subscribe(self, assigned: OnPartitions, revoked: OnPartitions) -> None:
         """Join the group; from now on the two callbacks follow its rebalances."""
-        self._consumer.subscribe([self._topic], listener=_Listener(assigned, revoked))
+
+        async def forgetting(partitions: Collection[int]) -> None:
+            self._delivered.clear()  # a rebalance revokes all
+            await revoked(partitions)
+
+        self._consumer.subscribe([self._topic], listener=_Listener(assigned, forgetting))
 
     async def close(self) -> None:
         """Leave the group."""
@@ -119,6 +126,10 @@ class KafkaSource:
         """See `Source.poll`."""
         with translated():
             batch = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            self._delivered |= {part.partition: records[-1].offset + 1 for part, records in batch.items()}
+            for part in self._consumer.assignment():
+                if part.partition in self._delivered:
+                    self._reads_on[part.partition] = await self._consumer.position(part)
         return {
             part.partition: [Record(each.offset, each.timestamp, each.key, each.value) for each in records]
             for part, records in batch.items()
@@ -127,9 +138,11 @@ class KafkaSource:
     async def seek(self, partition: int, offset: int | None) -> None:
         """See `Source.seek`."""
         part = TopicPartition(self._topic, partition)
+        self._delivered.pop(partition, None)
         with translated():
             if offset is not None:
                 self._consumer.seek(part, offset)
+                self._delivered[partition] = self._reads_on[partition] = offset
             elif self._from_end:
                 await self._consumer.seek_to_end(part)
             else:
@@ -141,6 +154,8 @@ class KafkaSource:
         if part not in self._consumer.assignment():
             return None
         end = self._consumer.last_stable_offset(part)
+        if self._delivered.get(partition) == next_offset:
+            next_offset = self._reads_on[partition]
         return None if end is None or end < 0 else max(end - next_offset, 0)
 
     async def commit_offsets(self, offsets: dict[int, int]) -> None:

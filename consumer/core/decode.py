@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from consumer.core.events import ERASE, KIND_OF, Events
 from schemas.dead_letter import RejectCode
-from schemas.event import ShopEvent
+from schemas.event import MAX_ID_CHARS, ShopEvent
 
 Record = tuple[bytes | None, bytes | None]  # key, value
 _validate = ShopEvent.__pydantic_validator__.validate_json
@@ -74,7 +74,7 @@ def _decode_one(
     except UnicodeDecodeError:
         return RejectCode.INVALID_UTF8, "the key is not valid UTF-8"
     if value is None:
-        return _Tombstone(user_id)
+        return _tombstone(user_id)
     if len(value) > limits.max_record_bytes:
         return (
             RejectCode.RECORD_TOO_LARGE,
@@ -95,6 +95,14 @@ def _decode_one(
             f"occurred_at is {ahead_s:,.0f} s ahead of the clock; at most {limits.max_future_ms / 1000:,.0f} s",
         )
     return event
+
+
+def _tombstone(user_id: str) -> _Tombstone | tuple[RejectCode, str]:
+    if not user_id:
+        return RejectCode.NULL_KEY, "the record's key is empty; the key must be the user id"
+    if len(user_id) > MAX_ID_CHARS:
+        return RejectCode.TOO_LONG, f"the record's key should have at most {MAX_ID_CHARS} characters"
+    return _Tombstone(user_id)
 
 
 _CODES = {

@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 
-from consumer.core.fold import Target, target_count
 from consumer.core.state import MAX_DAYS, NO_DAY, NO_TIME, States
 
 FEATURE_VERSION: Final = 1
@@ -15,16 +14,16 @@ _LOG_COUNTS = (
     "reviews", "negative_texts", "tickets", "email_opens", "campaign_contacts", "coupons", "unsubscribes",
 )  # fmt: skip
 _LOG_SUMS = ("spend", "refunded", "discount", "dwell_s")
-_LOG_GAPS = ("gap_days", "target_gap_days")
+_LOG_GAPS = ("gap_days", "purchase_gap_days")
 LOG_TOKENS: Final = _LOG_COUNTS + _LOG_SUMS + _LOG_GAPS
 TOKEN_NAMES: Final = (
     *(f"log1p_{name}" for name in LOG_TOKENS),
-    "mean_sentiment", "no_earlier_day", "no_earlier_target", "weekday_sin", "weekday_cos",
+    "mean_sentiment", "no_earlier_day", "no_earlier_purchase", "weekday_sin", "weekday_cos",
 )  # fmt: skip
 TOKEN_SIZE: Final = len(TOKEN_NAMES)
 
 
-def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray:
+def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
     """Model input: float32 (U, length, TOKEN_SIZE), one token per user-day, oldest first, zero-padded at the end.
 
     No user may have more than `length` days. A token depends on its own day and earlier ones only, and on nothing
@@ -33,12 +32,12 @@ def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray
     """
     days = states.days[:, :length]
     present = np.arange(length) < states.header["days"].astype(np.int64)[:, None]
-    gap, target_gap = _gaps(states.header, days, target)
+    gap, purchase_gap = _gaps(states.header, days)
     logs = np.empty((len(states), length, len(LOG_TOKENS)))
     for position, name in enumerate(_LOG_COUNTS + _LOG_SUMS):
         logs[..., position] = days[name]
     logs[..., -2] = np.maximum(gap, 0)
-    logs[..., -1] = np.maximum(target_gap, 0)
+    logs[..., -1] = np.maximum(purchase_gap, 0)
     np.log1p(np.where(present[..., None], logs, 0.0), out=logs)
 
     weekday = (days["day"] % 7) * (2 * np.pi / 7)
@@ -46,19 +45,19 @@ def tokens(states: States, target: Target, length: int = MAX_DAYS) -> np.ndarray
     result[..., : len(LOG_TOKENS)] = logs
     result[..., -5] = days["sentiment"] / np.maximum(days["opinions"], 1)
     result[..., -4] = gap < 0
-    result[..., -3] = target_gap < 0
+    result[..., -3] = purchase_gap < 0
     result[..., -2] = np.sin(weekday)
     result[..., -1] = np.cos(weekday)
     result[~present] = 0.0
     return result
 
 
-def _gaps(header: np.ndarray, days: np.ndarray, target: Target) -> tuple[np.ndarray, np.ndarray]:
-    """Days since the previous active day and since the previous target day, (U, L) each; -1: there is none."""
+def _gaps(header: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Days since the previous active day and since the previous purchase day, (U, L) each; -1: there is none."""
     day = days["day"].astype(np.int64)
-    target_day = np.where(target_count(days, target) > 0, day, NO_DAY)
+    purchase_day = np.where(days["purchases"] > 0, day, NO_DAY)
     previous = _shifted(header["evicted_day"], day)
-    earlier = np.maximum.accumulate(_shifted(header["evicted_target_day"], target_day), axis=1)
+    earlier = np.maximum.accumulate(_shifted(header["evicted_purchase_day"], purchase_day), axis=1)
     return np.where(previous == NO_DAY, -1, day - previous), np.where(earlier == NO_DAY, -1, day - earlier)
 
 

@@ -88,33 +88,33 @@ def fold_round(states: States, events: Events, rules: FoldRules) -> np.ndarray:
 
     day = rules.calendar.day_of(events.time_ms)
     candidates = np.flatnonzero(fate == Fate.FOLDED)
-    slot = _open_days(states, rows[candidates], day[candidates], rules.target)
+    slot = _open_days(states, rows[candidates], day[candidates])
     fate[candidates[slot < 0]] = Fate.TOO_LATE
     kept = candidates[slot >= 0]
     _add(states, events.take(kept), day[kept], slot[slot >= 0], rules)
     return fate
 
 
-def _open_days(states: States, rows: np.ndarray, day: np.ndarray, target: Target) -> np.ndarray:
+def _open_days(states: States, rows: np.ndarray, day: np.ndarray) -> np.ndarray:
     """Slot of each row's user-day, made where missing; -1 where it is older than all 64 kept days."""
     last = states.last_day(rows)
     count = states.header["days"][rows].astype(np.int64)
     newer, older = day > last, day < last
     full = newer & (count == MAX_DAYS)
-    _evict_oldest(states, rows[full], target)
+    _evict_oldest(states, rows[full])
     slot = np.where(newer, np.minimum(count, MAX_DAYS - 1), count - 1)
     _start_day(states, rows[newer], slot[newer], day[newer])
     states.header["days"][rows[newer]] = slot[newer] + 1
     for index in np.flatnonzero(older):  # late events are rare: one at a time
-        slot[index] = _late_slot(states, int(rows[index]), int(day[index]), target)
+        slot[index] = _late_slot(states, int(rows[index]), int(day[index]))
     return slot
 
 
-def _evict_oldest(states: States, rows: np.ndarray, target: Target) -> None:
+def _evict_oldest(states: States, rows: np.ndarray) -> None:
     oldest = states.days[rows, 0]
     states.header["evicted_day"][rows] = oldest["day"]
-    has_target = target_count(oldest, target) > 0
-    states.header["evicted_target_day"][rows[has_target]] = oldest["day"][has_target]
+    bought = oldest["purchases"] > 0
+    states.header["evicted_purchase_day"][rows[bought]] = oldest["day"][bought]
     states.days[rows, :-1] = states.days[rows, 1:]
 
 
@@ -126,7 +126,7 @@ def _start_day(states: States, rows: np.ndarray, slot: np.ndarray, day: np.ndarr
     states.days[rows, slot] = blank
 
 
-def _late_slot(states: States, row: int, day: int, target: Target) -> int:
+def _late_slot(states: States, row: int, day: int) -> int:
     count = int(states.header["days"][row])
     slot = int(np.searchsorted(states.days["day"][row, :count], day))
     if states.days["day"][row, slot] == day:
@@ -134,7 +134,7 @@ def _late_slot(states: States, row: int, day: int, target: Target) -> int:
     if count == MAX_DAYS:
         if slot == 0:
             return -1
-        _evict_oldest(states, np.array([row]), target)
+        _evict_oldest(states, np.array([row]))
         slot, count = slot - 1, count - 1
     states.days[row, slot + 1 : count + 1] = states.days[row, slot:count].copy()
     _start_day(states, np.array([row]), np.array([slot]), np.array([day]))

@@ -40,7 +40,7 @@ HEADER = np.dtype(
         ("alerted_tier", "u1"),  # highest tier alerted in the open episode; 0: no episode is open
         ("due_tier", "u1"),  # tier of the pending silence timer
         ("evicted_day", "<i4"),  # last day that left the 64, so that gaps of the oldest kept day stay known
-        ("evicted_target_day", "<i4"),
+        ("evicted_purchase_day", "<i4"),
         ("target_events", "<u4"),
         ("events", "<u4"),
         ("first_ms", "<i8"),
@@ -96,7 +96,7 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     """Forget everything about some rows (their days stop counting with `days` = 0)."""
     blank = np.zeros((), HEADER)
     blank["version"] = LAYOUT_VERSION
-    blank["evicted_day"] = blank["evicted_target_day"] = NO_DAY
+    blank["evicted_day"] = blank["evicted_purchase_day"] = NO_DAY
     for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
         blank[name] = NO_TIME
     header[rows] = blank

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from support import Shop, shop_settings
 
 from consumer.adapters.kafka import KafkaChangelog
 from consumer.adapters.memory import MemoryChangelog
 from consumer.core.state import BINS, MAX_DAYS, empty_states, pack
 from consumer.embedded import KafkaServer, RedisServer
 from consumer.ports import Changelog, Message, Position, Step, UserState
+from support import Shop, shop_settings
 
 FIRST, SECOND, THIRD = Position(10, 1_000), Position(20, -1), Position(30, 4_000_000_000_000)
 

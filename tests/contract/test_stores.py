@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
-from support import unique
 
 from consumer.adapters.memory import MemoryStore
 from consumer.adapters.redis_store import RedisStore
 from consumer.embedded import RedisServer
 from consumer.errors import LostPartitionError
 from consumer.ports import Position, StateStore, Step, UserState
+from support import unique
 
 FIRST, SECOND, THIRD = Position(10, 1_000), Position(20, 2_000), Position(30, 3_000)
 ODD_NAMES = ("Zoë Ünïcode 客户 🛒", "with space\tand\nlines", "nul\0inside", "{0}:users", "*", "x" * 100_000, "-inf")

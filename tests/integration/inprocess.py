@@ -1,13 +1,14 @@
 """The service inside the test's own event loop, with a scorer whose curve is known; and what it must come to."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry
-from support import Keyed, KnownCurve, Shop
 
 from consumer.adapters.clock import SystemClock
 from consumer.adapters.kafka import KafkaChangelog, KafkaSource, partition_of
@@ -15,7 +16,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.assembly import build_rules
 from consumer.batch import Worker
-from consumer.core.alerts import TIERS, AlertContext, alert_id
+from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.events import ERASE
@@ -23,11 +24,12 @@ from consumer.core.fold import Fate, FoldRules
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import empty_states, pack
 from consumer.health import Health
-from consumer.messages import Messages, Topics
+from consumer.messages import Messages, Origin, Topics
 from consumer.pipeline import Pipeline, World
-from consumer.ports import Scorer, Telemetry
+from consumer.ports import Record, Scorer, Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
+from support import Keyed, KnownCurve, Shop, by_id
 
 THRESHOLDS = (0.5, 0.7)
 
@@ -89,28 +91,28 @@ async def serving(shop: Shop, engine: Engine | None = None) -> AsyncIterator[Run
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a log comes to: packed states by user, and (tier, cause) by alert id."""
+    """What a log comes to: packed states by user, and alerts by id, as `support.by_id` has them."""
 
     states: dict[str, bytes]
-    alerts: dict[str, tuple[str, str]]
+    alerts: dict[str, dict[str, Any]]
 
 
-def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed], now_ms: int) -> Outcome:
+def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed]) -> Outcome:
     """The log folded in one go by the pure core, with silence counted up to each partition's watermark."""
-    decoded = decode(records, now_ms)
+    decoded = decode(records, SystemClock().now_ms())
     users, events = decoded.users, decoded.events
     states = empty_states(len(users))
     fate, evidence = engine.on_events(states, events)
-    partition_of_user = np.array([partition_of(user.encode(), settings.partitions) for user in users])
+    partitions = np.array([partition_of(user.encode(), settings.partitions) for user in users])
     counts = (fate == Fate.FOLDED) & (events.kind != ERASE)
     reached_ms = np.full(settings.partitions, -1, np.int64)
-    np.maximum.at(reached_ms, partition_of_user[events.row[counts]], events.time_ms[counts])
-    until_ms = reached_ms[partition_of_user] - int(settings.watermark_delay_s * 1000)
+    np.maximum.at(reached_ms, partitions[events.row[counts]], events.time_ms[counts])
+    until_ms = reached_ms[partitions] - int(settings.watermark_delay_s * 1000)
     evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), until_ms)]
-    alerts = {}
-    for decisions in (part.decisions for part in evidence):
-        columns = (decisions.row, decisions.anchor_ms, decisions.tier, decisions.cause)
-        for row, anchor_ms, tier, cause in zip(*(column.tolist() for column in columns), strict=True):
-            name = TIERS[tier - 1]
-            alerts[alert_id(users[row], anchor_ms, name)] = (str(name), ("event", "silence")[cause])
-    return Outcome({user: value for user, value in zip(users, pack(states), strict=True) if value}, alerts)
+    origins = [Origin(0, Record(0, 0, None, None))] * len(events)
+    messages = worker_of(settings, engine, Metrics(CollectorRegistry())).messages
+    alerts = messages.alerts(evidence, users, [0] * len(users), origins, 0)[0]
+    return Outcome(
+        states={user: value for user, value in zip(users, pack(states), strict=True) if value},
+        alerts=by_id([json.loads(alert.value or b"") for alert in alerts]),
+    )

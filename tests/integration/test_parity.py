@@ -12,7 +12,7 @@ from consumer.core.decode import decode
 from consumer.core.features import rolling, tokens
 from consumer.core.fold import Fate, FoldRules, fold
 from consumer.core.state import States, pack, unpack
-from model_export.data import PRIMARY_TARGET, Log, panel_of, read_log
+from model_export.data import Log, panel_of, read_log
 from model_export.evaluate import LENGTHS
 from schemas.files import read_events
 
@@ -83,9 +83,9 @@ def test_serving_tokens_are_training_tokens(trained_on: Log, served_states: Stat
         present = np.arange(length) < count[:, None]
         index = (panel.start[rows][:, None] + np.arange(length))[present]
         trained = panel.tokens[index].tobytes()
-        assert tokens(states, PRIMARY_TARGET, length)[present].tobytes() == trained
+        assert tokens(states, length)[present].tobytes() == trained
         cut = States(states.header, states.days[:, :length])  # as the service passes them
-        assert tokens(cut, PRIMARY_TARGET, length)[present].tobytes() == trained
+        assert tokens(cut, length)[present].tobytes() == trained
 
 
 def test_serving_features_are_training_features(trained_on: Log, served_states: States) -> None:

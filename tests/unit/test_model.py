@@ -16,7 +16,7 @@ from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES, TOKEN_SIZE, tok
 from consumer.core.fold import FoldRules, fold
 from consumer.core.risk import bin_of
 from consumer.core.state import BIN_EDGES_DAYS, BINS, States, empty_states
-from model_export.data import HEADS, PRIMARY_TARGET, Panel, panel_of, read_log
+from model_export.data import HEADS, Panel, panel_of, read_log
 from model_export.evaluate import LENGTHS, auroc, score
 from model_export.export import PREFILL_NAME, TOLERANCE, export, largest_difference, onnx_scorer, torch_scorer
 from model_export.fit import Recipe, epochs
@@ -217,13 +217,13 @@ def test_a_score_does_not_depend_on_its_batch() -> None:
     scorer = onnx_scorer(ARTEFACT / PREFILL_NAME)
     count = states.header["days"].astype(np.int64)
     assert count.max() == LENGTHS[-1]
-    whole = scorer(tokens(states, PRIMARY_TARGET), count)
+    whole = scorer(tokens(states), count)
     rng = np.random.default_rng(0)
     for length in LENGTHS:
         rows = rng.permutation(np.flatnonzero(count <= length))
         for batch in np.split(rows, np.cumsum([1, 1, 2, 3, 5, 16, 31])):
             if len(batch):
-                alone = scorer(tokens(states.take(batch), PRIMARY_TARGET, length), count[batch])
+                alone = scorer(tokens(states.take(batch), length), count[batch])
                 assert alone.tobytes() == whole[batch].tobytes()
 
 

@@ -51,7 +51,7 @@ def test_the_minutes_around_a_clock_change_have_the_local_date(zone: str) -> Non
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_day_starts_at_its_first_instant(zone: str) -> None:
-    """`start_of` is in the day, and the millisecond before is not; also where midnight does not exist or comes twice."""
+    """`start_of` is in the day and the instant before it is not, also where midnight comes never or twice."""
     calendar = Calendar(zone)
     days = np.arange((date(2009, 1, 1) - EPOCH).days, (date(2026, 1, 1) - EPOCH).days)
     skipped = (date(2011, 12, 30) - EPOCH).days if zone == "Pacific/Apia" else None
