@@ -113,6 +113,7 @@ async def _replay(path: Path, settings: Settings, service: ServerProcess, url: s
             all_out.set()
         view.show(feed, progress, alerts)
     summary = feed.tally.summary()
+    console.print()
     console.print(summary_table(summary))
     console.print(
         f"{how_judged(summary)}\n\n"

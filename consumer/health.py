@@ -37,7 +37,7 @@ class Health:
 
     def why_not_ready(self) -> list[str]:
         """Sentences; empty when ready."""
-        return [f"{name} is away: {why}" for name, why in sorted(self._away.items())]
+        return [f"{name}: {why}" for name, why in sorted(self._away.items())]
 
     def why_not_healthy(self) -> list[str]:
         """Sentences; empty when healthy. A server that is away does not count: a restart would not bring it back."""

@@ -14,7 +14,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import missing_topics
 from consumer.assembly import build_rules, build_worker
-from consumer.errors import UnavailableError
+from consumer.errors import EbbtideError, UnavailableError
 from consumer.health import Health
 from consumer.pipeline import Pipeline, World
 from consumer.settings import Settings
@@ -38,6 +38,7 @@ async def run_service(settings: Settings) -> None:
         log.info("listening", url=await http.start(settings.http_host, settings.http_port))
         store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
         stack.push_async_callback(store.close)
+        stack.callback(asyncio.create_task(_greet(store, health)).cancel)
         changelog = KafkaChangelog(settings)
         stack.push_async_callback(changelog.close)
         source = await _connected(settings, health, stop)
@@ -62,14 +63,30 @@ async def _connected(settings: Settings, health: Health, stop: asyncio.Event) ->
                 source = KafkaSource(settings)
                 await source.start()
                 health.up("kafka")
+                health.up("topics")
                 return source
-            health.down("kafka", f"no topic {', '.join(missing)}: make it with `ebbtide topics create`")
+            health.up("kafka")
+            health.down(
+                "topics", f"there is no {', '.join(missing)}: make what is missing with `ebbtide topics create`"
+            )
         except UnavailableError as error:
             health.down("kafka", str(error))
         pause_s = min(pause_s * 2, settings.retry_max_s)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
     return None
+
+
+async def _greet(store: RedisStore, health: Health) -> None:
+    """Redis is used once a partition is ours, which may never be: see before whether it is there."""
+    while True:
+        try:
+            await store.position(0)
+            health.up("redis")
+            return
+        except EbbtideError as error:
+            health.down("redis", str(error))
+        await asyncio.sleep(PROBE_EVERY_S)
 
 
 async def _probe(source: KafkaSource, health: Health) -> None:

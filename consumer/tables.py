@@ -44,7 +44,7 @@ def how_judged(summary: Mapping[str, Any]) -> str:
 
 def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
     """The latest alerts, as a marketer would read them; fits 80 columns."""
-    table = Table(title="Latest alerts", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title="Latest alerts", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("customer", "on", "tier"):
         table.add_column(name, no_wrap=True)
     for name in ("risk", "silent", "bought", "every"):
@@ -58,9 +58,9 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
             f"{alert.churn_probability:.0%}",
-            f"{alert.silence_days:.0f} days",
+            f"{alert.silence_days:.0f} d",
             f"{alert.features['total_target_events'] or 0:.0f}×",
-            "–" if gap is None else f"{gap:.0f} days",
+            "–" if gap is None else f"{gap:.0f} d",
             "nothing: control" if alert.control_group else actions,
         )
     return table

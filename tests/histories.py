@@ -42,9 +42,9 @@ def day(number: float) -> int:
     return START_MS + round(number * DAY_MS)
 
 
-def columns(history: Sequence[Happened]) -> Events:
-    """The events as the fold takes them; those without an id get their position's."""
-    ids = [1_000 + position if each.event_id is None else each.event_id for position, each in enumerate(history)]
+def columns(history: Sequence[Happened], first_id: int = 1_000) -> Events:
+    """The events as the fold takes them; those without an id get the numbers from `first_id` on."""
+    ids = [first_id + position if each.event_id is None else each.event_id for position, each in enumerate(history)]
     kinds = [ERASE if each.kind is None else KIND_OF[each.kind] for each in history]
     return Events(
         np.array([each.user for each in history], np.int64),
@@ -154,6 +154,7 @@ class Run:
     def __post_init__(self) -> None:
         self.packed: list[bytes | None] = [None] * self.users
         self.alerts: list[Told] = []
+        self._next_id = 1_000
 
     @property
     def states(self) -> States:
@@ -163,7 +164,8 @@ class Run:
     def events(self, *history: Happened) -> list[Told]:
         """One batch of events; returns its alerts."""
         states = self.states
-        _, evidence = self.engine.on_events(states, columns(history))
+        _, evidence = self.engine.on_events(states, columns(history, self._next_id))
+        self._next_id += len(history)
         return self._done(states, evidence)
 
     def silence(self, until_ms: int) -> list[Told]:

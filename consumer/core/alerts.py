@@ -1,6 +1,5 @@
 """Decisions to RetentionAlerts: ids, reasons, a snapshot of the features."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +13,9 @@ from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
 
-CURVE_AT_DAYS = np.array([0.0, 7.0, 14.0, 30.0, 60.0, 90.0])
+CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 TIERS = tuple(Tier)
-_NOT_TOLD = ("_1d", "_7d")  # windows too short to say much about somebody who is about to be lost
+_TOLD_WINDOWS_DAYS = (30, 90)  # shorter ones say little about somebody who is about to be lost
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Evidence:
     """What must be known of the alerted users at the moment of decision: they may move on within the batch."""
 
     decisions: Decisions
-    features: dict[str, np.ndarray]  # name to (M,)
-    curve: np.ndarray  # (M, len(CURVE_AT_DAYS))
+    features: list[dict[str, float | None]]  # one for each decision; None: undefined
+    curve: list[list[float]]  # (M, len(CURVE_AT_DAYS))
     last_ms: np.ndarray  # (M,)
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
 
@@ -35,12 +34,22 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
     rows = decisions.row
     hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
     curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
-    features = {
-        name: values
-        for name, values in rolling(states.take(rows), policy.calendar.day_of(decisions.at_ms)).items()
-        if not name.endswith(_NOT_TOLD)
-    }
-    return Evidence(decisions, features, curve.reshape(len(rows), -1), states.header["last_ms"][rows], event)
+    day = policy.calendar.day_of(decisions.at_ms)
+    return Evidence(
+        decisions,
+        _snapshots(rolling(states.take(rows), day, _TOLD_WINDOWS_DAYS)),
+        curve.reshape(len(rows), -1).round(6).tolist(),
+        states.header["last_ms"][rows],
+        event,
+    )
+
+
+def _snapshots(features: dict[str, np.ndarray]) -> list[dict[str, float | None]]:
+    """Columns to one dictionary a row, NaN to None."""
+    table = np.stack(list(features.values()), axis=1)
+    values = table.round(4).astype(object)
+    values[np.isnan(table)] = None
+    return [dict(zip(features, row, strict=True)) for row in values.tolist()]
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def build_alert(
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
     cause = Cause.SILENCE if decisions.cause[index] == BY_SILENCE else Cause.EVENT
-    features = {name: _finite(values[index]) for name, values in evidence.features.items()}
+    features = evidence.features[index]
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
@@ -74,7 +83,7 @@ def build_alert(
         churn_probability=round(float(decisions.probability[index]), 6),
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
-        risk_curve=[CurvePoint(silence_days=float(at), churn_probability=round(float(p), 6)) for at, p in curve],
+        risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
         reasons=_reasons(decisions, index, cause, features),
         features=features,
         suggested_actions=[_action(cause, tier)],
@@ -107,10 +116,6 @@ def in_control_group(user_id: str, share: float) -> bool:
 def instant(time_ms: int) -> datetime:
     """Milliseconds since 1970-01-01 UTC as a datetime."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _action(cause: Cause, tier: Tier) -> Action:

@@ -1,5 +1,6 @@
 """States to what is computed from them: model tokens, and the named rolling features that people ask for."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -65,17 +66,17 @@ def _shifted(before_first: np.ndarray, day: np.ndarray) -> np.ndarray:
     return np.concatenate((before_first.astype(np.int64)[:, None], day[:, :-1]), axis=1)
 
 
-def rolling(states: States, as_of_day: np.ndarray) -> dict[str, np.ndarray]:
+def rolling(states: States, as_of_day: np.ndarray, windows_days: Sequence[int] = WINDOWS_DAYS) -> dict[str, np.ndarray]:
     """Named rolling features of each user as of the end of local day `as_of_day` (U,); float64 (U,) each.
 
-    Windows of 1, 7, 30 and 90 days end with `as_of_day` and are exact to the day over the kept 64 active days.
+    Windows of `windows_days` end with `as_of_day` and are exact to the day over the kept 64 active days.
     NaN means: not defined for this user (for example a mean gap with fewer than two purchase days).
     """
     kept = np.arange(MAX_DAYS) < states.header["days"].astype(np.int64)[:, None]
     day = states.days["day"].astype(np.int64)
     age = np.where(kept, as_of_day[:, None] - day, -1)
     features: dict[str, np.ndarray] = _recency(states, age, kept)
-    for window in WINDOWS_DAYS:
+    for window in windows_days:
         inside = (age >= 0) & (age < window)
         features |= {f"{name}_{window}d": value for name, value in _window(states.days, inside).items()}
     return features | _rhythm(states, kept & (age >= 0))

@@ -1,22 +1,19 @@
 """The pipeline between a real Kafka and a real Valkey: what goes in decides exactly what comes out."""
 
 import json
-import random
 import time
 from base64 import b64decode
 
 import numpy as np
 import pytest
 from inprocess import engine_of, outcome_of, serving
+from logs import HOUR_MS, JUNE_MS, random_log
 
 from consumer.adapters.kafka import KafkaChangelog, partition_of
 from consumer.core.calendar import DAY_MS
 from consumer.core.risk import churn_probability
 from consumer.embedded import KafkaServer, RedisServer
 from support import Keyed, KnownCurve, Shop, by_id, event, shop_settings, until
-
-JUNE_MS = 1_748_736_000_000  # 2025-06-01, 00:00 UTC
-HOUR_MS = 3_600_000
 
 
 @pytest.fixture
@@ -35,33 +32,6 @@ def neighbour(user: str, partitions: int = 2) -> str:
     """Another user of the same partition."""
     wanted = partition_of(user.encode(), partitions)
     return next(name for name in map("neighbour-{}".format, range(100)) if partition_of(name.encode(), 2) == wanted)
-
-
-def random_log(seed: int, users: int, days: int) -> list[Keyed]:
-    """Buyers, browsers and the dissatisfied; late and repeated events among them."""
-    chance = random.Random(seed)
-    records: list[Keyed] = []
-    kinds = (
-        "view_item",
-        "view_item",
-        "search",
-        "add_to_cart",
-        "purchase",
-        "purchase",
-        "refund",
-        "review",
-        "unsubscribe",
-    )
-    for hour in range(days * 24):
-        for _ in range(chance.randrange(4)):
-            user, kind = f"user-{chance.randrange(users)}", chance.choice(kinds)
-            at_ms = JUNE_MS + hour * HOUR_MS - chance.choice((0, 0, 0, HOUR_MS, 20 * HOUR_MS))
-            records.append(
-                event(user, kind, at_ms, value=chance.choice((None, 5.0, 49.9)), rating=chance.choice((None, 1, 5)))
-            )
-            if chance.random() < 0.05:
-                records.append(chance.choice(records[-20:]))
-    return records
 
 
 async def test_a_known_customer_is_alerted_as_computed_by_hand(shop: Shop) -> None:
