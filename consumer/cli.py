@@ -109,7 +109,9 @@ def replay(
 @explained
 def features(
     user: Annotated[str, typer.Argument(help="User id.")],
-    as_of: Annotated[datetime | None, typer.Option(help="Windows end here; default: the user's last event.")] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(help="Windows end here; default: the day that the user's partition has reached.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The named rolling features of one user, as the service sees them."""
@@ -139,8 +141,11 @@ def train(
     except ImportError as error:
         raise ConfigurationError(f"training needs more packages ({error}): pip install 'ebbtide[train]'") from error
 
-    settings = load_settings()
-    manifest = train_model(events, date.fromisoformat(until), out, source, settings.timezone)
+    try:
+        last_day = date.fromisoformat(until)
+    except ValueError as error:
+        raise ConfigurationError(f"--until {until} is no day such as 1997-10-01") from error
+    manifest = train_model(events, last_day, out, source, load_settings().timezone)
     print(f"{out}: {manifest.model_version}")
 
 
@@ -162,10 +167,13 @@ def config(as_json: AsJson = False) -> None:
 @explained
 def schemas_export(folder: Annotated[Path, typer.Argument()] = Path("schemas/json")) -> None:
     """Write the JSON Schema files."""
-    from schemas.export import export
+    from schemas.export import IncompatibleSchemaError, export
 
-    for path in export(folder):
-        print(path)
+    try:
+        for path in export(folder):
+            print(path)
+    except IncompatibleSchemaError as error:
+        raise EbbtideError(f"this would break readers or producers:\n{error}") from error
 
 
 @schemas_app.command("check")

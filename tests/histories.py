@@ -43,8 +43,9 @@ def day(number: float) -> int:
 
 
 def columns(history: Sequence[Happened], first_id: int = 1_000) -> Events:
-    """The events as the fold takes them; those without an id get the numbers from `first_id` on."""
-    ids = [first_id + position if each.event_id is None else each.event_id for position, each in enumerate(history)]
+    """The events as the fold takes them; those without an id get the numbers from `first_id` on, tombstones 0."""
+    given = [first_id + position if each.event_id is None else each.event_id for position, each in enumerate(history)]
+    ids = [0 if each.kind is None else event_id for each, event_id in zip(history, given, strict=True)]
     kinds = [ERASE if each.kind is None else KIND_OF[each.kind] for each in history]
     return Events(
         np.array([each.user for each in history], np.int64),
@@ -152,7 +153,7 @@ class Run:
     users: int = 1
 
     def __post_init__(self) -> None:
-        self.packed: list[bytes | None] = [None] * self.users
+        self.packed: list[bytes | None] = [b""] * self.users
         self.alerts: list[Told] = []
         self._next_id = 1_000
 

@@ -21,6 +21,7 @@ from consumer.settings import Settings
 POSITION_KEY = b""  # user ids are never empty
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_MS = 15_000
+OFFSETS_TIMEOUT_S = 2.0
 MAX_POLL_INTERVAL_MS = 300_000
 _CHUNK_RECORDS = 5_000
 
@@ -167,8 +168,8 @@ class KafkaSource:
             if partition in owned
         }
         with translated():
-            if named:
-                await self._consumer.commit(named)
+            if named:  # by itself it would try for as long as Kafka is away
+                await asyncio.wait_for(self._consumer.commit(named), OFFSETS_TIMEOUT_S)
 
 
 class KafkaChangelog:

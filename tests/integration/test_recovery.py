@@ -175,12 +175,3 @@ async def test_two_services_share_the_partitions_and_one_takes_over(shop: Shop) 
 
 def live(*services: Running) -> list[float]:
     return [service.sample("ebbtide_partitions_live") for service in services]
-
-
-async def test_a_service_without_a_partition_is_ready_to_take_over(kafka: KafkaServer, valkey: RedisServer) -> None:
-    """More services than partitions: who has none knows that both servers are there, and is ready."""
-    shop = Shop(shop_settings(kafka, valkey, partitions=1))
-    await shop.create_topics()
-    async with serving(shop) as first, serving(shop) as second:
-        await until(lambda: sorted(live(first, second)) == [0, 1], "one partition, two services")
-        await until(lambda: not (first.health.why_not_ready() or second.health.why_not_ready()), "both ready", 20)
