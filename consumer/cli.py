@@ -118,6 +118,7 @@ def features(
     from consumer.lookup import user_features
 
     settings = load_settings()
+    configure_logging(settings)
     found = run_async(user_features(settings, user, as_of))
     if as_json:
         print(json.dumps(found))
@@ -196,5 +197,7 @@ def topics_create() -> None:
     """Make the topics that are missing."""
     from consumer.adapters.topics import create_topics
 
-    made = run_async(create_topics(load_settings()))
+    settings = load_settings()
+    configure_logging(settings)
+    made = run_async(create_topics(settings))
     print(f"made {', '.join(made)}" if made else "all topics exist")

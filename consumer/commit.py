@@ -5,6 +5,7 @@ one atomic script that runs only if Redis stands where this owner left it. A cra
 from the same states, so its alerts come again with the same ids.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from typing import TypeVar
@@ -18,6 +19,7 @@ from consumer.ports import Changelog, Position, StateStore, Step, Telemetry
 
 log = structlog.get_logger()
 T = TypeVar("T")
+_GIVEN_UP = "given up while a server was away"
 
 
 class Claim(Enum):
@@ -38,18 +40,30 @@ def resolve(stored: Position | None, logged: Position | None) -> Claim:
 class Retrier:
     """Repeats a call while a server is away, with back-off, until told to give up."""
 
-    def __init__(self, health: Health, max_pause_s: float, gives_up: Callable[[], bool]) -> None:
-        self._health, self._max_pause_s, self._gives_up = health, max_pause_s, gives_up
+    def __init__(self, health: Health, max_pause_s: float, giving_up: asyncio.Event) -> None:
+        self._health, self._max_pause_s, self._giving_up = health, max_pause_s, giving_up
 
     async def __call__(self, dependency: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result; raises `LostPartitionError` when given up."""
+        """The call's result; raises `LostPartitionError` when given up, be it in the middle of a call."""
+        if self._giving_up.is_set():
+            raise LostPartitionError(_GIVEN_UP)
+        repeating = asyncio.create_task(self._repeat(call))
+        giving_up = asyncio.create_task(self._giving_up.wait())
+        try:
+            await asyncio.wait((repeating, giving_up), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            giving_up.cancel()
+            is_done = repeating.done() or not repeating.cancel()
+            await asyncio.wait((repeating, giving_up))
+        if not is_done:
+            raise LostPartitionError(_GIVEN_UP)
+        result = repeating.result()
+        self._health.up(dependency)
+        return result
 
+    async def _repeat(self, call: Callable[[], Awaitable[T]]) -> T:
         async def attempt() -> T:
-            if self._gives_up():
-                raise LostPartitionError("given up while a server was away")
-            result = await call()
-            self._health.up(dependency)
-            return result
+            return await call()
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(UnavailableError),

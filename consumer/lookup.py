@@ -31,12 +31,13 @@ async def user_features(settings: Settings, user_id: str, as_of: datetime | None
         await store.close()
     if value is None or position is None:
         raise EbbtideError(f"nothing is known of user {user_id!r} (partition {partition} of {settings.events_topic})")
+    states = unpack([value])
     calendar = Calendar(settings.timezone)
     if as_of is None:
-        as_of_ms = position.watermark_ms
+        as_of_ms = max(position.watermark_ms, int(states.header["last_ms"][0]))  # the watermark lags behind events
     else:
         as_of_ms = int(as_of.replace(tzinfo=as_of.tzinfo or ZoneInfo(settings.timezone)).timestamp() * 1000)
-    return describe(unpack([value]), user_id, calendar.day_of(np.array([as_of_ms])))
+    return describe(states, user_id, calendar.day_of(np.array([as_of_ms])))
 
 
 def describe(states: States, user_id: str, as_of_day: np.ndarray) -> dict[str, object]:

@@ -49,11 +49,11 @@ class Pipeline:
 
     def __init__(self, world: World, worker: Worker, rules: Rules, health: Health) -> None:
         self._world, self._worker, self._rules, self._health = world, worker, rules, health
-        self._retry = Retrier(health, rules.retry_max_s, lambda: self._giving_up)
+        self._giving_up = asyncio.Event()
+        self._retry = Retrier(health, rules.retry_max_s, self._giving_up)
         self._committer = Committer(world.store, world.changelog, self._retry, world.telemetry)
         self._tasks: dict[int, PartitionTask] = {}
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
-        self._giving_up = False
         self._next_offsets_ms = 0
         self.is_caught_up = False  # the last round found neither events nor due timers
 
@@ -211,15 +211,12 @@ class Pipeline:
     @contextmanager
     def _deadline(self) -> Iterator[None]:
         """Within, what waits for a server gives up after the drain time."""
-        timer = asyncio.get_running_loop().call_later(self._rules.drain_timeout_s, self._give_up)
+        timer = asyncio.get_running_loop().call_later(self._rules.drain_timeout_s, self._giving_up.set)
         try:
             yield
         finally:
             timer.cancel()
-            self._giving_up = False
-
-    def _give_up(self) -> None:
-        self._giving_up = True
+            self._giving_up.clear()
 
     def _live(self) -> list[PartitionTask]:
         return [task for task in self._tasks.values() if task.is_live]

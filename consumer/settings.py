@@ -136,6 +136,8 @@ def load_settings(**overrides: Any) -> Settings:
             f"  {'.'.join(map(str, detail['loc'])) or 'settings'}: {detail['msg']}"
             for detail in error.errors(include_url=False, include_input=False)
         ]
-        raise ConfigurationError("\n".join(["wrong settings:", *problems])) from error
-    except ValueError as error:  # the file is no TOML
+        raise ConfigurationError(
+            "\n".join([f"wrong settings, in EBBTIDE_… variables or {Settings._toml_file()}:", *problems])
+        ) from error
+    except (ValueError, OSError) as error:  # the file is no TOML, or not ours to read
         raise ConfigurationError(f"cannot read {Settings._toml_file()}: {error}") from error

@@ -22,6 +22,7 @@ POSITION_KEY = b""  # user ids are never empty
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REQUEST_TIMEOUT_MS = 15_000
 OFFSETS_TIMEOUT_S = 2.0
+STOP_TIMEOUT_S = 5.0
 MAX_POLL_INTERVAL_MS = 300_000
 _CHUNK_RECORDS = 5_000
 
@@ -116,7 +117,7 @@ class KafkaSource:
 
     async def close(self) -> None:
         """Leave the group."""
-        await self._consumer.stop()
+        await _stop(self._consumer)
 
     async def check(self) -> None:
         """Raises `UnavailableError` when no broker answers."""
@@ -201,7 +202,7 @@ class KafkaChangelog:
         """Flush and disconnect."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            await producer.stop()
+            await _stop(producer)
 
     async def publish(self, steps: Sequence[Step]) -> None:
         """See `Changelog.publish`."""
@@ -209,7 +210,7 @@ class KafkaChangelog:
         try:
             with translated():
                 await self._send(steps)
-        except UnavailableError:
+        except (UnavailableError, asyncio.CancelledError):
             await self._discard()
             raise
 
@@ -238,9 +239,12 @@ class KafkaChangelog:
         return sent
 
     async def _discard(self) -> None:
+        """Drop the producer and what it has not sent: an idempotent one would send it whenever Kafka is back, be it
+        after newer states."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await asyncio.wait([asyncio.ensure_future(producer.stop())], timeout=REQUEST_TIMEOUT_MS / 1000)
+            producer._sender.sender_task.cancel()
+            await _stop(producer)
 
     async def read(self, partition: int) -> AsyncIterator[tuple[list[UserState], Position | None]]:
         """See `Changelog.read`."""
@@ -261,7 +265,12 @@ class KafkaChangelog:
                     batch = await consumer.getmany(timeout_ms=1_000, max_records=_CHUNK_RECORDS)
                     yield _states_and_position(batch.get(part, []))
         finally:
-            await consumer.stop()
+            await _stop(consumer)
+
+
+async def _stop(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Without a broker this may take for ever, or end in a stray cancellation (aiokafka 0.14)."""
+    await asyncio.wait([asyncio.ensure_future(client.stop())], timeout=STOP_TIMEOUT_S)
 
 
 def _states_and_position(records: list[Any]) -> tuple[list[UserState], Position | None]:

@@ -158,20 +158,3 @@ async def test_a_position_moved_by_somebody_else_is_not_written_over(shop: Shop)
         await shop.redis(lambda redis: redis.set(key, str(elsewhere)))
         await shop.produce(LOG[HALF:])
         await assert_came_to(shop, LOG)
-
-
-async def test_two_services_share_the_partitions_and_one_takes_over(shop: Shop) -> None:
-    """Partitions move to a newcomer and back when it leaves; nothing is lost or done twice."""
-    async with serving(shop) as first:
-        await until(lambda: first.sample("ebbtide_partitions_live") == 2, "both partitions with one service")
-        async with serving(shop) as second:
-            await until(lambda: live(first, second) == [1, 1], "a partition for each")
-            await shop.produce(LOG[:HALF])
-            await until(lambda: folded(first) > 20 and folded(second) > 20, "both at work")
-        await shop.produce(LOG[HALF:])
-        await until(lambda: live(first) == [2], "both partitions with one service again")
-        await assert_came_to(shop, LOG)
-
-
-def live(*services: Running) -> list[float]:
-    return [service.sample("ebbtide_partitions_live") for service in services]

@@ -140,14 +140,14 @@ def test_an_alert_names_the_event_that_raised_it(bench: Bench) -> None:
                 record(20, "a", "purchase", day(0)),
                 Record(21, NOW_MS, None, None),
                 record(22, "b", "purchase", day(0)),
-                record(23, "b", "refund", day(0.1)),
-                record(24, "a", "view_item", day(0.2)),
+                record(23, "a", "view_item", day(0.2)),
+                record(24, "b", "refund", day(0.1)),
             ],
         }
     )
     [alert] = outgoing(steps[2], TOPICS.alerts)
     assert (alert["user_id"], alert["cause"]) == ("b", "event")
-    assert alert["source"] == {"topic": TOPICS.events, "partition": 2, "offset": 23}
+    assert alert["source"] == {"topic": TOPICS.events, "partition": 2, "offset": 24}
     assert outgoing(steps[4], TOPICS.alerts) == []
 
 

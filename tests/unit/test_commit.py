@@ -1,5 +1,6 @@
 """Where a partition resumes, how a step becomes permanent, and what happens while a server is away."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -41,8 +42,8 @@ class Bench:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.health = Health(ManualClock(0), self.metrics, 60.0)
-        self.gives_up = False
-        self.retry = Retrier(self.health, 0.0, lambda: self.gives_up)
+        self.giving_up = asyncio.Event()
+        self.retry = Retrier(self.health, 0.0, self.giving_up)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ async def test_told_to_give_up_it_does(bench: Bench) -> None:
     """When giving up, the wait ends with the partition lost, not with the call's own error."""
 
     def give_up() -> None:
-        bench.gives_up = True
+        bench.giving_up.set()
 
     with pytest.raises(LostPartitionError, match="given up while a server was away"):
         await bench.retry("redis", failing(1_000, UnavailableError("redis", "refused"), give_up))
@@ -105,7 +106,7 @@ async def test_told_to_give_up_it_does(bench: Bench) -> None:
 
 async def test_having_given_up_nothing_is_called(bench: Bench) -> None:
     """A call that begins after giving up is not even tried."""
-    bench.gives_up = True
+    bench.giving_up.set()
     called: list[None] = []
     with pytest.raises(LostPartitionError):
         await bench.retry("redis", failing(1, UnavailableError("redis", ""), lambda: called.append(None)))

@@ -208,6 +208,14 @@ def test_a_purchase_closes_the_episode() -> None:
     assert (header["alerted_tier"], header["episode_ms"], header["anchor_id"]) == (0, NO_TIME, 0)
 
 
+def test_a_purchase_closes_the_episode_however_high_the_risk() -> None:
+    """After a purchase the next complaint is a new episode, even if the risk never fell."""
+    run = scripted(0.1, 0.9, 0.9, 0.9, grace_days=7.0)
+    alerts = run.events(*(Happened(kind, day(number)) for number, kind in enumerate((BUY, REFUND, BUY, REFUND))))
+    assert [each.at_ms for each in alerts] == [day(1), day(3)]
+    assert len(set(ids(alerts))) == 2
+
+
 def test_after_a_purchase_silence_alerts_again() -> None:
     """The alert is armed again: the same silence after another purchase is another episode with other ids."""
     run = Run(engine())

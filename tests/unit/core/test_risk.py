@@ -72,19 +72,18 @@ def test_a_risk_that_is_high_already_crosses_at_the_start() -> None:
 
 
 def test_reaching_the_threshold_exactly_counts() -> None:
-    """At the start, a risk equal to the threshold has reached it."""
-    hazards = constant(0.02)
-    assert crossing(hazards, risk(hazards, 5.0), 5.0) == 5.0
+    """A curve that rises to the threshold and no further reaches it: here exp(-1), at a hazard of 1 for a day."""
+    threshold = float(np.exp(-1.0))
+    assert crossing(constant(1.0), threshold, 5.0, 1.0) == 5.0
+    assert crossing(falling(7, 3.0, 1.0), threshold, 0.0, 1.0) == 7.0
+    assert crossing(falling(7, 3.0, 1.0), np.nextafter(threshold, 1.0), 0.0, 1.0) == NEVER
 
 
 def test_only_what_comes_after_the_start_counts() -> None:
-    """A peak before the start does not matter: without another one the answer is never."""
-    peak = np.log(np.where(np.arange(BINS) == 7, 1.0, 0.001))[None].astype(np.float32)  # a week of 14 to 21 days
-    assert crossing(peak, 0.5) == NEVER or crossing(peak, 0.5) > 0
-    hump = falling(7, 0.001, 0.3)  # safe to leave now, certain to buy later
-    assert risk(hump, 0.0, 5.0) > 0.9
-    assert crossing(hump, 0.9, 0.0, 5.0) == 0.0
-    assert crossing(hump, 0.9, 7.0, 5.0) == NEVER
+    """A high risk before the start does not matter: asked once it is over, the answer is never."""
+    hazards = falling(7, 0.001, 0.3)  # nothing bought for a week, then soon
+    assert crossing(hazards, 0.9, 0.0, 5.0) == 0.0
+    assert crossing(hazards, 0.9, 7.0, 5.0) == NEVER
 
 
 def test_a_risk_that_falls_first_is_followed_to_its_second_rise() -> None:
