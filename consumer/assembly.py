@@ -21,7 +21,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     policy = Policy(_policy_rules(settings, scorer), calendar)
-    context = AlertContext(scorer.version, policy.rules.horizon_days, settings.control_share)
+    context = AlertContext(scorer.version, policy.rules.horizon_days, settings.control_share, settings.target)
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     return Worker(
         Engine(fold_rules, policy, scorer),

@@ -38,7 +38,7 @@ class Tally:
     def alert(self, alert: RetentionAlert) -> None:
         """An alert came out."""
         self.alerts[alert.tier] += 1
-        self._follow_up.alert(alert.user_id, int(alert.decided_at.timestamp() * 1000), alert.tier)
+        self._follow_up.alert(alert.user_id, round(alert.decided_at.timestamp() * 1000), alert.tier)
 
     def summary(self) -> dict[str, object]:
         """As `summary.json` has it.

@@ -8,7 +8,8 @@ from hashlib import blake2b
 import numpy as np
 
 from consumer.core.features import rolling
-from consumer.core.policy import BY_SILENCE, Decisions, Policy
+from consumer.core.fold import Target
+from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
@@ -59,6 +60,7 @@ class AlertContext:
     model_version: str
     horizon_days: float
     control_share: float
+    target: Target = "purchase"
 
 
 def build_alert(
@@ -72,19 +74,19 @@ def build_alert(
     """The alert of decision `index`."""
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
-    cause = Cause.SILENCE if decisions.cause[index] == BY_SILENCE else Cause.EVENT
+    cause = int(decisions.cause[index])
     features = evidence.features[index]
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
         user_id=user_id,
         tier=tier,
-        cause=cause,
+        cause=Cause.SILENCE if cause == BY_SILENCE else Cause.EVENT,
         churn_probability=round(float(decisions.probability[index]), 6),
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
         risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
-        reasons=_reasons(decisions, index, cause, features),
+        reasons=_reasons(decisions, index, _history_text(features, context.target)),
         features=features,
         suggested_actions=[_action(cause, tier)],
         control_group=in_control_group(user_id, context.control_share),
@@ -118,24 +120,35 @@ def instant(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
 
 
-def _action(cause: Cause, tier: Tier) -> Action:
-    if cause is Cause.EVENT:
+def _action(cause: int, tier: Tier) -> Action:
+    if cause == BY_COMPLAINT:
         return Action.CUSTOMER_SERVICE_CALLBACK
     return Action.RECOMMENDATION if tier is Tier.AT_RISK else Action.WIN_BACK_MESSAGE
 
 
-def _reasons(decisions: Decisions, index: int, cause: Cause, features: dict[str, float | None]) -> Sequence[Reason]:
+def _reasons(decisions: Decisions, index: int, history: str) -> Sequence[Reason]:
+    """What the decision's cause added to the risk, and what the customer's history accounts for."""
+    code, text = {
+        BY_SILENCE: (
+            "silence",
+            f"Nothing heard for {decisions.silence_days[index]:.0f} days since the last active day.",
+        ),
+        BY_COMPLAINT: ("complaint", "The customer has just complained, returned something or unsubscribed."),
+        BY_EVENT: ("last_event", "What the customer did last changed the outlook."),
+    }[int(decisions.cause[index])]
     probability, before = float(decisions.probability[index]), float(decisions.before[index])
-    history = Reason(code="history", contribution=round(before, 6), text=_history_text(features))
-    if cause is Cause.SILENCE:
-        text = f"Nothing heard for {decisions.silence_days[index]:.0f} days since the last active day."
-        return [Reason(code="silence", contribution=round(probability - before, 6), text=text), history]
-    text = "What the customer did last changed the outlook."
-    return [Reason(code="last_event", contribution=round(probability - before, 6), text=text), history]
+    return [
+        Reason(code=code, contribution=round(probability - before, 6), text=text),
+        Reason(code="history", contribution=round(before, 6), text=history),
+    ]
 
 
-def _history_text(features: dict[str, float | None]) -> str:
+def _history_text(features: dict[str, float | None], target: Target) -> str:
     count, gap = features["total_target_events"] or 0, features["purchase_gap_mean_days"]
+    if target == "activity":
+        return f"{count:.0f} actions so far."
     if gap is not None:
         return f"{count:.0f} purchases so far, {gap:.0f} days apart on average."
-    return "One purchase so far." if count == 1 else f"{count:.0f} purchases so far, all on one day."
+    if count > 1:
+        return f"{count:.0f} purchases so far, all on one day."
+    return "One purchase so far." if count else "No purchase so far."

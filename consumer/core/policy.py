@@ -13,7 +13,7 @@ from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.risk import churn_probability, crossing_days
 from consumer.core.state import NO_TIME, States
 
-BY_EVENT, BY_SILENCE = 0, 1
+BY_EVENT, BY_SILENCE, BY_COMPLAINT = 0, 1, 2
 FARTHEST_DAYS = 3650.0  # a crossing beyond ten years is none
 
 
@@ -34,7 +34,7 @@ class Decisions:
 
     row: np.ndarray  # int64: which user of the batch
     at_ms: np.ndarray  # int64: event time of the decision
-    cause: np.ndarray  # int8: BY_EVENT or BY_SILENCE
+    cause: np.ndarray  # int8: BY_EVENT, BY_SILENCE or BY_COMPLAINT
     tier: np.ndarray  # int8, from 1
     probability: np.ndarray  # float64: risk at the decision
     before: np.ndarray  # float64: risk without its cause: at no silence, or just before the event
@@ -94,7 +94,8 @@ class Policy:
             & (past_grace | complaint)
             & (header["target_events"][rows] >= rules.min_target_events)
         )
-        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], BY_EVENT, before[alerts])
+        cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
+        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause, before[alerts])
         self._schedule(states, rows, now_ms)
         return decisions
 
@@ -108,7 +109,7 @@ class Policy:
         header = states.header
         due_ms, tier = header["due_ms"][rows].copy(), header["due_tier"][rows].astype(np.int64)
         at_no_silence = self.probability(states, rows, self._silent_from_ms(states, rows))
-        decisions = self._alert(states, rows, due_ms, tier, BY_SILENCE, at_no_silence)
+        decisions = self._alert(states, rows, due_ms, tier, np.full(len(rows), BY_SILENCE), at_no_silence)
         self._schedule(states, rows, due_ms)
         return decisions
 
@@ -127,7 +128,7 @@ class Policy:
         rows: np.ndarray,
         at_ms: np.ndarray,
         tier: np.ndarray,
-        cause: int,
+        cause: np.ndarray,
         before: np.ndarray,
     ) -> Decisions:
         header = states.header
@@ -138,7 +139,7 @@ class Policy:
         return Decisions(
             row=rows,
             at_ms=at_ms,
-            cause=np.full(len(rows), cause, np.int8),
+            cause=cause.astype(np.int8),
             tier=tier.astype(np.int8),
             probability=self.probability(states, rows, at_ms),
             before=before,

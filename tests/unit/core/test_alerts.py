@@ -44,7 +44,15 @@ def test_an_event_is_told_as_such() -> None:
     """An alert raised by an event is decided at the event's time, without silence."""
     [alert] = alerts(Happened(BUY, day(0)), Happened(REFUND, day(2.5)))
     assert (alert.cause, alert.silence_days, alert.decided_at) == (Cause.EVENT, 0.0, instant(day(2.5)))
-    assert alert.reasons[0].code == "last_event"
+    assert alert.reasons[0].code == "complaint"
+
+
+def test_only_a_complaint_asks_for_a_call() -> None:
+    """An event that is no complaint, and yet raises the risk, suggests what silence would."""
+    upset_day = (Happened(REFUND, day(2)), Happened(BUY, day(2.1)), Happened(VIEW, day(2.2)))
+    _, alert = alerts(Happened(BUY, day(0)), *upset_day)
+    assert (alert.cause, alert.reasons[0].code) == (Cause.EVENT, "last_event")
+    assert alert.suggested_actions == [Action.WIN_BACK_MESSAGE]
 
 
 @pytest.mark.parametrize(

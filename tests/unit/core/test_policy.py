@@ -7,7 +7,7 @@ import pytest
 
 from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
-from consumer.core.policy import BY_EVENT, BY_SILENCE
+from consumer.core.policy import BY_COMPLAINT, BY_SILENCE
 from consumer.core.state import BINS, NO_TIME
 from histories import (
     AT_RISK_AFTER_DAYS,
@@ -146,7 +146,7 @@ def test_an_event_may_open_an_episode() -> None:
     run = Run(engine())
     run.events(Happened(BUY, day(0)))
     [alert] = run.events(Happened(REFUND, day(2)))
-    assert (alert.tier, alert.cause, alert.at_ms, alert.episode_ms) == (CRITICAL, BY_EVENT, day(2), day(2))
+    assert (alert.tier, alert.cause, alert.at_ms, alert.episode_ms) == (CRITICAL, BY_COMPLAINT, day(2), day(2))
     assert alert.probability == pytest.approx(np.exp(-0.03), rel=1e-6)
     assert run.silence(EVER) == []
 
