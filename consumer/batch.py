@@ -9,7 +9,8 @@ import numpy as np
 from consumer.core.decode import Decoded, Limits, decode
 from consumer.core.events import ERASE, Events
 from consumer.core.fold import Fate
-from consumer.core.state import NO_TIME, States, pack, unpack
+from consumer.core.state import NO_TIME, States, UnreadableStateError, pack, unpack
+from consumer.errors import ConfigurationError
 from consumer.messages import Messages, Origin
 from consumer.ports import Position, Record, Step, Telemetry, UserState
 from consumer.scoring import Engine
@@ -147,7 +148,13 @@ class _Users:
         return (row >= self.starts[partition]) & (row < self.ends[partition])
 
     def unpack(self, stored: Stored) -> States:
-        return unpack([value for partition in self.starts for value in stored[partition]])
+        try:
+            return unpack([value for partition in self.starts for value in stored[partition]])
+        except UnreadableStateError as error:
+            raise ConfigurationError(
+                f"among the states of partitions {sorted(self.starts)} in Redis, {error}: use the version that wrote "
+                "them, or delete these partitions' keys to have them rebuilt from the state topic"
+            ) from error
 
     def pack(self, states: States) -> dict[int, list[UserState]]:
         """The users' new states, by partition."""

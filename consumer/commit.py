@@ -2,7 +2,9 @@
 
 At least once: (1) messages, states and position to Kafka, acknowledged; (2) states, timers and position to Redis, in
 one atomic script that runs only if Redis stands where this owner left it. A crash between the two repeats the step
-from the same states, so its alerts come again with the same ids.
+from the same states, so its alerts come again with the same ids. Nothing fences the changelog yet: a process that was
+paused for longer than its session may write to it before Redis refuses the same step, and if Redis is lost after that,
+what it wrote is what gets restored.
 """
 
 import asyncio

@@ -84,8 +84,11 @@ def load_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json((directory / MANIFEST_NAME).read_bytes())
         hashes = {name: hash_file(directory / name) for name in manifest.files}
-    except (OSError, ValidationError) as error:
+    except OSError as error:
         raise ManifestError(f"cannot use the model in {directory}: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))} {each['msg']}".strip() for each in error.errors()[:3])
+        raise ManifestError(f"cannot use the model in {directory}: {MANIFEST_NAME} is malformed: {wrong}") from error
     for name, expected in manifest.files.items():
         if hashes[name] != expected:
             raise ManifestError(f"{directory / name} has SHA-256 {hashes[name]}; its manifest says {expected}")

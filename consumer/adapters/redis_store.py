@@ -32,7 +32,17 @@ return false
 """
 )
 _FILL_CHUNK = 1_000
-_WORTH_WAITING = ("LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "OOM")
+_WORTH_WAITING = (
+    "LOADING",
+    "BUSY",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "READONLY",
+    "CLUSTERDOWN",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+)
 
 
 class RedisStore:
