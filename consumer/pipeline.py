@@ -34,7 +34,7 @@ class World:
 class Rules:
     """How the pipeline batches, waits and tells time."""
 
-    limits: Limits = Limits()  # noqa: RUF009 (frozen)
+    limits: Limits = Limits()
     max_batch_records: int = 2_000
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000

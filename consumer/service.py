@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from consumer.adapters.clock import SystemClock
 from consumer.adapters.http import HttpServer
-from consumer.adapters.kafka import KafkaChangelog, KafkaSource
+from consumer.adapters.kafka_changelog import KafkaChangelog
+from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import missing_topics

@@ -31,7 +31,7 @@ def train(
     out: Path,
     source: str = "cdnow",
     timezone: str = "UTC",
-    recipe: Recipe = Recipe(),  # noqa: B008 (frozen)
+    recipe: Recipe = Recipe(),
 ) -> Manifest:
     """Fit a model to what happened before `until` and write graph and manifest into `out`.
 

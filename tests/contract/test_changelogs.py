@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consumer.adapters.kafka import KafkaChangelog
+from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.memory import MemoryChangelog
 from consumer.core.state import BINS, MAX_DAYS, empty_states, pack
 from consumer.embedded import KafkaServer, RedisServer

@@ -11,7 +11,9 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from consumer.adapters.clock import SystemClock
-from consumer.adapters.kafka import KafkaChangelog, KafkaSource, partition_of
+from consumer.adapters.kafka import partition_of
+from consumer.adapters.kafka_changelog import KafkaChangelog
+from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.assembly import build_rules

@@ -9,7 +9,8 @@ import pytest
 from inprocess import engine_of, outcome_of, serving
 from logs import HOUR_MS, JUNE_MS, random_log
 
-from consumer.adapters.kafka import KafkaChangelog, partition_of
+from consumer.adapters.kafka import partition_of
+from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.core.calendar import DAY_MS
 from consumer.core.risk import churn_probability
 from consumer.embedded import KafkaServer, RedisServer

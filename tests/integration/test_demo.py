@@ -1,0 +1,71 @@
+"""`ebbtide demo` as a person runs it: what it says, and what is left of it."""
+
+import asyncio
+import lzma
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from service_process import COMMAND, ebbtide, environment
+
+from support import DEADLINE_S, until
+
+CDNOW = Path(__file__).parents[2] / "data" / "cdnow" / "events.csv.xz"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """A temp folder that only this demo and its servers use."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start_of_cdnow(tmp_path: Path) -> Path:
+    """The first 5,000 purchases of CDNOW: January and February 1997."""
+    path = tmp_path / "events.csv"
+    with lzma.open(CDNOW, "rt") as log:
+        path.write_text("".join(line for line, _ in zip(log, range(5_001), strict=False)))
+    return path
+
+
+def is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, temporary: Path) -> None:
+    """It ends by itself with the summary, the throughput and where to read on, and leaves no file behind."""
+    done = await ebbtide("demo", "--events", str(start_of_cdnow), TMPDIR=str(temporary))
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"5,000 events, 4,\d\d\d customers, 0 dead letters", done.out)
+    assert re.search(r"at risk +│ +[\d,]+ │", done.out)
+    assert re.search(r"[\d,]+ events/s through the service", done.out)
+    assert "retention.alerts, shop.dead-letters, ebbtide.state" in done.out
+    assert is_empty(temporary)
+
+
+@pytest.mark.parametrize("moment", ["Kafka at", "Service at"])
+async def test_nothing_is_left_after_ctrl_c(moment: str, temporary: Path) -> None:
+    """Interrupted, it says so, ends with 130, and takes its servers, its service and its files with it."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "demo", stdout=asyncio.subprocess.PIPE, env=environment(TMPDIR=str(temporary)), start_new_session=True
+    )
+    assert process.stdout is not None
+    said = b""
+    async with asyncio.timeout(DEADLINE_S):
+        while moment.encode() not in said:
+            said += await process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        said += await process.stdout.read()
+        assert await process.wait() == 130
+    assert b"Stopped; servers and service are gone." in said
+    await until(lambda: is_empty(temporary), "the temp folder is empty")
+
+
+async def test_a_missing_log_is_explained(tmp_path: Path) -> None:
+    """An event file that does not exist is named before anything is started."""
+    done = await ebbtide("demo", "--events", str(tmp_path / "none.csv"))
+    assert (done.code, done.out) == (2, "")
+    assert "none.csv" in done.err
