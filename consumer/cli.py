@@ -33,6 +33,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
 console = Console()
 FAILED, WRONG_USE = 1, 2
+EXTRA_OF = {"polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -46,6 +47,12 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except EbbtideError as error:
             print(f"ebbtide: {error}", file=sys.stderr)
             raise typer.Exit(WRONG_USE if isinstance(error, ConfigurationError) else FAILED) from error
+        except ModuleNotFoundError as error:
+            if error.name not in EXTRA_OF:
+                raise
+            extra = EXTRA_OF[error.name]
+            print(f"ebbtide: this needs {error.name}: in the checkout, pip install '.[{extra}]'", file=sys.stderr)
+            raise typer.Exit(WRONG_USE) from error
 
     return run
 
@@ -137,16 +144,17 @@ def train(
     source: Annotated[str, typer.Option(help="Name of the log, for the manifest.")] = "cdnow",
 ) -> None:
     """Train a model and export it; the defaults reproduce the shipped one. Needs the extra `train`."""
-    try:
-        from model_export.train import train as train_model
-    except ImportError as error:
-        raise ConfigurationError(f"training needs more packages ({error}): pip install 'ebbtide[train]'") from error
+    from model_export.train import train as train_model
+    from schemas.files import EventFileError
 
     try:
         last_day = date.fromisoformat(until)
     except ValueError as error:
         raise ConfigurationError(f"--until {until} is no day such as 1997-10-01") from error
-    manifest = train_model(events, last_day, out, source, load_settings().timezone)
+    try:
+        manifest = train_model(events, last_day, out, source, load_settings().timezone)
+    except EventFileError as error:
+        raise ConfigurationError(str(error)) from error
     print(f"{out}: {manifest.model_version}")
 
 
