@@ -11,6 +11,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from consumer.errors import ConfigurationError, EbbtideError
@@ -47,6 +48,9 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         except EbbtideError as error:
             print(f"ebbtide: {error}", file=sys.stderr)
             raise typer.Exit(WRONG_USE if isinstance(error, ConfigurationError) else FAILED) from error
+        except OSError as error:
+            print(f"ebbtide: {error}", file=sys.stderr)
+            raise typer.Exit(FAILED) from error
         except ModuleNotFoundError as error:
             if error.name not in EXTRA_OF:
                 raise
@@ -117,7 +121,7 @@ def replay(
 def features(
     user: Annotated[str, typer.Argument(help="User id.")],
     as_of: Annotated[
-        datetime | None, typer.Option(help="Windows end here; default: the day that the user's partition has reached.")
+        datetime | None, typer.Option(help="Windows end here (totals are of today); default: the latest day known.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,8 +146,10 @@ def train(
     until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")] = "1997-10-01",
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")] = Path("model"),
     source: Annotated[str, typer.Option(help="Name of the log, for the manifest.")] = "cdnow",
+    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 1,
 ) -> None:
     """Train a model and export it; the defaults reproduce the shipped one. Needs the extra `train`."""
+    from model_export.fit import Recipe
     from model_export.train import train as train_model
     from schemas.files import EventFileError
 
@@ -152,7 +158,7 @@ def train(
     except ValueError as error:
         raise ConfigurationError(f"--until {until} is no day such as 1997-10-01") from error
     try:
-        manifest = train_model(events, last_day, out, source, load_settings().timezone)
+        manifest = train_model(events, last_day, out, source, load_settings().timezone, Recipe(seed=seed))
     except EventFileError as error:
         raise ConfigurationError(str(error)) from error
     print(f"{out}: {manifest.model_version}")
@@ -168,7 +174,7 @@ def config(as_json: AsJson = False) -> None:
         return
     table = Table("setting", "value", "meaning", title="Effective settings (EBBTIDE_… over ebbtide.toml over defaults)")
     for name, field in Settings.model_fields.items():
-        table.add_row(name, str(getattr(settings, name)), field.description or "")
+        table.add_row(name, escape(str(getattr(settings, name))), escape(field.description or ""))
     console.print(table)
 
 

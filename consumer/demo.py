@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from consumer.adapters.feed import Alerts, Feed, Progress
 from consumer.adapters.topics import create_topics
 from consumer.demo_view import View
 from consumer.embedded import kafka_server, redis_server
 from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
-from consumer.feed import Alerts, Feed, Progress
 from consumer.settings import Settings, load_settings
 from consumer.tables import how_judged, summary_table
 
@@ -25,6 +25,7 @@ CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
 _LOOK_EVERY_S = 0.25
 INTERRUPTED = 130
+_NAMES = ("events_topic", "alerts_topic", "dead_letters_topic", "state_topic", "group_id")
 
 
 def run_demo(events: Path | None, keep: bool, console: Console) -> int:
@@ -61,12 +62,15 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
     valkey = stack.enter_context(redis_server())
     is_shared = any(name in environ for name in ("EBBTIDE_KAFKA_BOOTSTRAP_SERVERS", "EBBTIDE_REDIS_URL"))
     prefix = f"demo-{secrets.token_hex(3)}." if is_shared else ""
-    defaults = Settings.model_fields
-    names = {name: prefix + defaults[name].default for name in _NAMES}
     settings = load_settings(
-        kafka_bootstrap_servers=kafka.bootstrap_servers, redis_url=valkey.url, clock="watermark", http_port=0,
-        max_lateness_s=defaults["max_lateness_s"].default, **names,
-    )  # fmt: skip
+        kafka_bootstrap_servers=kafka.bootstrap_servers,
+        redis_url=valkey.url,
+        clock="watermark",
+        http_port=0,
+        log_format="text",
+        log_level="info",
+        **{name: prefix + Settings.model_fields[name].default for name in _NAMES},
+    )
     asyncio.run(create_topics(settings))
     console.print(
         f"Kafka at {kafka.bootstrap_servers}, Valkey at {valkey.url} ({time.monotonic() - started:.1f} s)",
@@ -75,19 +79,12 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
     return settings
 
 
-_NAMES = ("events_topic", "alerts_topic", "dead_letters_topic", "state_topic", "group_id")
-_SHARED_WITH_SERVICE = (*_NAMES, "kafka_bootstrap_servers", "clock", "http_port")
-
-
 @contextmanager
 def _service(settings: Settings, console: Console) -> Iterator[tuple[ServerProcess, str]]:
     """`ebbtide run` as a process; yields it and its base URL."""
-    variables = {name: str(getattr(settings, name)) for name in _SHARED_WITH_SERVICE}
-    variables["redis_url"] = settings.redis_url.get_secret_value()
-    assignments = [f"EBBTIDE_{name.upper()}={value}" for name, value in variables.items()]
     process = ServerProcess("service")
     try:
-        process.launch(["env", *assignments, sys.executable, "-m", "consumer", "run"])
+        process.launch([sys.executable, "-m", "consumer", "run"], environment=_environment(settings))
         process.wait_ready("listening", _START_DEADLINE_S)
         found = re.search(r"http://[\w.:\[\]]+", process.log.read_text())
         assert found is not None, "the line that says `listening` names the URL"
@@ -95,6 +92,18 @@ def _service(settings: Settings, console: Console) -> Iterator[tuple[ServerProce
         yield process, found.group()
     finally:
         process.stop()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Ours, with these settings in place of whatever else would say what they are."""
+    ours = {name: value for name, value in environ.items() if not name.startswith("EBBTIDE_")}
+    chosen = {name: getattr(settings, name) for name in settings.model_fields_set} | {
+        "model_dir": settings.model_dir.absolute(),
+        "redis_url": settings.redis_url.get_secret_value(),
+    }
+    if settings.kafka_sasl_password:
+        chosen["kafka_sasl_password"] = settings.kafka_sasl_password.get_secret_value()
+    return ours | {f"EBBTIDE_{name.upper()}": str(value) for name, value in chosen.items() if value is not None}
 
 
 async def _replay(path: Path, settings: Settings, service: ServerProcess, url: str, console: Console) -> None:

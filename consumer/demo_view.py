@@ -7,7 +7,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from consumer import feed
+from consumer.adapters import feed
 from consumer.tables import alerts_table
 
 

@@ -51,7 +51,12 @@ class ServerProcess:
         self._guard: subprocess.Popen[bytes] | None = None
         self._was_ready = False
 
-    def launch(self, command: Sequence[str], files: Mapping[str, bytes] | None = None) -> None:
+    def launch(
+        self,
+        command: Sequence[str],
+        files: Mapping[str, bytes] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Start `command` in the new folder, with `files` (relative path to content) in it."""
         remove_abandoned_folders()
         self.folder.mkdir(mode=0o700)
@@ -69,7 +74,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=plain_environment(),
+                env=plain_environment() if environment is None else dict(environment),
                 pass_fds=[self._owned.fileno()],
                 start_new_session=True,
             )

@@ -30,9 +30,11 @@ class Health:
             self._telemetry.dependency(dependency, False)
         self._away[dependency] = why
 
-    def progress(self, live_partitions: int, lag: int) -> None:
-        """A step was finished, or there was nothing to do."""
-        self._live, self._lag, self._progress_ms = live_partitions, lag, self._clock.now_ms()
+    def progress(self, live_partitions: int, lag: int, worked: bool) -> None:
+        """The main loop has come round; it `worked` if it processed anything."""
+        self._live, self._lag = live_partitions, lag
+        if worked or lag == 0:
+            self._progress_ms = self._clock.now_ms()
         self._telemetry.partitions_live(live_partitions)
 
     def why_not_ready(self) -> list[str]:

@@ -9,6 +9,7 @@ from consumer.core.decode import Rejection
 from consumer.ports import Message, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
+from schemas.event import MAX_TIME_MS
 
 MAX_ORIGINAL_BYTES = 1024 * 1024  # of key and value each: with both in base64, a dead letter is still sent on
 
@@ -28,7 +29,6 @@ class Topics:
     events: str = "shop.events"
     alerts: str = "retention.alerts"
     dead_letters: str = "shop.dead-letters"
-    state: str = "ebbtide.state"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Messages:
             source_topic=self.topics.events,
             source_partition=origin.partition,
             source_offset=record.offset,
-            source_timestamp=instant(max(record.timestamp_ms, 0)),
+            source_timestamp=instant(min(max(record.timestamp_ms, 0), MAX_TIME_MS)),
             rejected_at=instant(now_ms),
             original_key=key,
             original_value=value,

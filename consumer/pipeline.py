@@ -119,7 +119,7 @@ class Pipeline:
             for task in self._live():
                 task.on(Happening.DOUBTED)
         else:
-            await self._report()
+            await self._report(worked=bool(current) or fired)
 
     def _is_current(self, partition: int, part: Slice) -> bool:
         """Whether a slice was read where its partition stands: not before a claim that moved it elsewhere."""
@@ -133,9 +133,10 @@ class Pipeline:
         try:
             batch = await self._world.source.poll(self._rules.max_batch_records, self._rules.poll_timeout_ms)
         except UnavailableError as error:
-            self._health.down(error.dependency, str(error))
+            self._health.down("input", str(error))
             await asyncio.sleep(self._rules.poll_timeout_ms / 1000)
             return {}
+        self._health.up("input")
         with self._world.telemetry.stage("decode"):
             return await asyncio.to_thread(decode_slices, batch, claims, self._now_ms(), self._rules.limits)
 
@@ -189,14 +190,14 @@ class Pipeline:
 
     # Housekeeping.
 
-    async def _report(self) -> None:
+    async def _report(self, worked: bool) -> None:
         lags = {}
         for task in self._live():
             if task.stored:
                 lag = lags[task.partition] = self._world.source.lag(task.partition, task.stored.next_offset) or 0
                 delay_s = (self._now_ms() - task.stored.watermark_ms) / 1000
                 self._world.telemetry.partition(task.partition, lag, delay_s)
-        self._health.progress(len(self._live()), sum(lags.values()))
+        self._health.progress(len(self._live()), sum(lags.values()), worked)
         if self._now_ms() >= self._next_offsets_ms:
             self._next_offsets_ms = self._now_ms() + OFFSETS_EVERY_MS
             await self._commit_offsets(self._live())

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from consumer.adapters.clock import ManualClock, SystemClock
 from consumer.adapters.kafka import partition_of
 from consumer.adapters.memory import MemoryChangelog, MemorySource, MemoryStore
@@ -28,7 +26,7 @@ ALERTS_FILE, DEAD_LETTERS_FILE, SUMMARY_FILE = "alerts.jsonl", "dead_letters.jso
 
 def replay(events: Path, out: Path, settings: Settings, partitions: int) -> dict[str, object]:
     """Write alerts, dead letters and a summary to `out`; returns the summary."""
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics()
     worker = build_worker(settings, metrics)
     tally = Tally(verified_manifest(settings.model_dir))
     out.mkdir(parents=True, exist_ok=True)

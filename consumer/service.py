@@ -5,7 +5,6 @@ import signal
 from contextlib import AsyncExitStack, suppress
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from consumer.adapters.clock import SystemClock
 from consumer.adapters.http import HttpServer
@@ -13,7 +12,7 @@ from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
-from consumer.adapters.topics import missing_topics
+from consumer.adapters.topics import topic_problems
 from consumer.assembly import build_rules, build_worker
 from consumer.errors import EbbtideError, UnavailableError
 from consumer.health import Health
@@ -29,7 +28,7 @@ async def run_service(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics(CollectorRegistry())
+    metrics = Metrics()
     worker = build_worker(settings, metrics)
     clock = SystemClock()
     health = Health(clock, metrics, settings.stall_s)
@@ -59,17 +58,15 @@ async def _connected(settings: Settings, health: Health, stop: asyncio.Event) ->
     pause_s = 0.1
     while not stop.is_set():
         try:
-            missing = await missing_topics(settings)
-            if not missing:
+            problems = await topic_problems(settings)
+            if not problems:
                 source = KafkaSource(settings)
                 await source.start()
                 health.up("kafka")
                 health.up("topics")
                 return source
             health.up("kafka")
-            health.down(
-                "topics", f"there is no {', '.join(missing)}: make what is missing with `ebbtide topics create`"
-            )
+            health.down("topics", "; ".join(problems))
         except UnavailableError as error:
             health.down("kafka", str(error))
         pause_s = min(pause_s * 2, settings.retry_max_s)

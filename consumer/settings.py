@@ -18,12 +18,13 @@ from consumer.errors import ConfigurationError
 
 DEFAULT_MODEL_DIR = Path(__file__).parent / "model"
 DEFAULT_FILE = Path("ebbtide.toml")
+MAX_S = 10 * 365 * 86_400
 
 
 class Settings(BaseSettings):
     """Names say the unit. Secrets are masked wherever settings are shown."""
 
-    model_config = SettingsConfigDict(env_prefix="EBBTIDE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EBBTIDE_", extra="forbid", frozen=True, allow_inf_nan=False)
 
     kafka_bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port of some brokers.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -40,7 +41,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://localhost:6379/0"), description="redis:// or rediss:// URL; may hold a password."
     )
-    redis_timeout_s: float = Field(10.0, gt=0, description="For connecting and for every call.")
+    redis_timeout_s: float = Field(10.0, gt=0, le=MAX_S, description="For connecting and for every call.")
 
     events_topic: str = Field("shop.events", description="Input; a record's key must be its user id.")
     alerts_topic: str = Field("retention.alerts", description="Output: RetentionAlert records, keyed by user id.")
@@ -59,33 +60,58 @@ class Settings(BaseSettings):
         "wall",
         description="What makes timers fire while no event comes: the wall clock, or nothing (replays).",
     )
-    watermark_delay_s: float = Field(60.0, ge=0, description="How far out of order events may arrive between users.")
-    max_lateness_s: float = Field(86_400.0, ge=0, description="An event older than the user's last one by more is "
-                                                              "a dead letter.")  # fmt: skip
-    max_future_s: float = Field(300.0, ge=0, description="An event further ahead of the clock is a dead letter.")
+    watermark_delay_s: float = Field(
+        60.0, ge=0, le=MAX_S, description="How far out of order events may arrive between users."
+    )
+    max_lateness_s: float = Field(
+        86_400.0,
+        ge=0,
+        le=MAX_S,
+        description="An event older than the user's last one by more is a dead letter.",
+    )
+    max_future_s: float = Field(
+        300.0, ge=0, le=MAX_S, description="An event further ahead of the clock is a dead letter."
+    )
     max_record_bytes: int = Field(65_536, ge=256, description="A larger record is a dead letter.")
 
     model_dir: Path = Field(DEFAULT_MODEL_DIR, description="Folder with manifest.json and the ONNX graph.")
     at_risk_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
     critical_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
     rearm_margin: float = Field(0.05, ge=0, lt=1, description="An episode closes below at_risk less this.")
-    grace_days: float = Field(7.0, ge=0, description="No alert so soon after a purchase, unless there is a complaint.")
+    grace_days: float = Field(
+        7.0, ge=0, le=3_650, description="No alert so soon after a purchase, unless there is a complaint."
+    )
     min_target_events: int = Field(1, ge=0, description="Users with fewer target events are not alerted.")
     control_share: float = Field(0.1, ge=0, le=1, description="Share of users held out to measure the effect.")
 
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
     poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
     max_due_users: int = Field(2_000, ge=1, description="Timers fired per tick and partition.")
-    drain_timeout_s: float = Field(20.0, gt=0, description="How long a stop may take to finish what is in flight.")
-    retry_max_s: float = Field(10.0, gt=0, description="Longest pause between two attempts at a server that is away.")
+    drain_timeout_s: float = Field(
+        20.0, gt=0, le=MAX_S, description="How long a stop may take to finish what is in flight."
+    )
+    retry_max_s: float = Field(
+        10.0, gt=0, le=MAX_S, description="Longest pause between two attempts at a server that is away."
+    )
 
     http_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen.")
     http_port: int = Field(8000, ge=0, le=65_535, description="0 picks a free port and logs it.")
-    stall_s: float = Field(60.0, gt=0, description="/healthz fails when records wait and none was processed so long.")
+    stall_s: float = Field(
+        60.0, gt=0, le=MAX_S, description="/healthz fails when records wait and nothing was processed so long."
+    )
     log_format: Literal["text", "json"] = Field("text", description="For people, or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="debug adds what the client libraries say."
     )
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for address in value.split(","):
+            host, _, port = address.strip().rpartition(":")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError(f"{address!r} is not host:port, such as broker:9092")
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -101,6 +127,9 @@ class Settings(BaseSettings):
         at_risk, critical = self.at_risk_probability, self.critical_probability
         if at_risk is not None and critical is not None and at_risk >= critical:
             raise ValueError("at_risk_probability must be below critical_probability")
+        topics = (self.events_topic, self.alerts_topic, self.dead_letters_topic, self.state_topic)
+        if len(set(topics)) < len(topics):
+            raise ValueError(f"the four topics must differ: {', '.join(topics)}")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_username and self.kafka_sasl_password
         ):

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from consumer.core.features import WINDOWS_DAYS
@@ -37,8 +38,9 @@ def how_judged(summary: Mapping[str, Any]) -> str:
     """What the numbers in `summary_table` count."""
     days = f"{summary['horizon_days']:.0f}"
     return (
-        f"Every {days} days from {summary['judged_from']} on, later than all the model was trained on, each customer\n"
-        f"known by then counts in the tier alerted since their last purchase, and is followed for {days} days."
+        f"Every {days} days from {summary['judged_from']} on (later than all the model was trained on)\n"
+        f"each customer known by then counts in the tier alerted since their last\n"
+        f"purchase, and is followed for {days} days."
     )
 
 
@@ -54,7 +56,7 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
         gap = alert.features["purchase_gap_mean_days"]
         actions = ", ".join(action.replace("_", " ") for action in alert.suggested_actions)
         table.add_row(
-            alert.user_id,
+            escape(alert.user_id),
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
             f"{alert.churn_probability:.0%}",
@@ -71,7 +73,7 @@ def features_table(found: Mapping[str, Any]) -> Table:
     features: dict[str, float | None] = dict(found["features"])
     table = Table(
         "feature", *(f"{days} d" for days in WINDOWS_DAYS), "overall",
-        title=f"user {found['user_id']}, as of the end of {found['as_of']}",
+        title=f"user {escape(found['user_id'])}, as of the end of {found['as_of']}",
         caption=f"first event {found['first_event_at']}, last {found['last_event_at']}, "
         f"alerted: {found['alerted_tier'] or 'no'}, next alert if silent: {found['next_alert_due_at'] or 'none'}",
     )  # fmt: skip

@@ -4,7 +4,7 @@ Tokens come from the decode, fold and features that the service runs; only the t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -65,7 +65,7 @@ def read_log(path: Path, until: date, rules: FoldRules) -> Log:
         rows = np.array([row_of.setdefault(user, len(row_of)) for user in decoded.users], np.int64)
         parts.append(replace(decoded.events, row=rows[decoded.events.row]))
     states = empty_states(len(row_of))
-    fate = fold(states, _joined(parts), rules)
+    fate = fold(states, Events.concatenate(parts), rules)
     folded = int((fate == Fate.FOLDED).sum())
     return Log(list(row_of), states, day_number(until), folded, rejected + len(fate) - folded)
 
@@ -73,10 +73,6 @@ def read_log(path: Path, until: date, rules: FoldRules) -> Log:
 def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
     while chunk := list(islice(records, _RECORDS_AT_ONCE)):
         yield chunk
-
-
-def _joined(parts: list[Events]) -> Events:
-    return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))
 
 
 @dataclass(frozen=True)

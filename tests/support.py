@@ -63,6 +63,11 @@ def shop_settings(kafka: KafkaServer, valkey: RedisServer, **overrides: Any) -> 
     return Settings(**(chosen | overrides))
 
 
+def bin_of(at_days: np.ndarray) -> np.ndarray:
+    """Index of the bin whose hazard holds at `at_days`: open on the left, closed on the right."""
+    return np.minimum(np.searchsorted(BIN_EDGES_DAYS, at_days, side="left"), len(BIN_EDGES_DAYS) - 1)
+
+
 def event(user: str, event_type: str, at_ms: int, **fields: object) -> Keyed:
     """A record of the input topic; its event id follows from its content."""
     content = {"user_id": user, "event_type": event_type, "occurred_at": at_ms, **fields}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.fold import Target
@@ -12,6 +13,7 @@ from consumer.errors import ConfigurationError
 from schemas.manifest import Manifest, ManifestError, load_manifest
 
 GRAPH = "prefill.onnx"
+_UNUSABLE = (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.NotImplemented, errors.RuntimeException)
 
 
 class OnnxScorer:
@@ -20,13 +22,18 @@ class OnnxScorer:
     def __init__(self, model_dir: Path, target: Target) -> None:
         self.manifest = verified_manifest(model_dir)
         self.version = self.manifest.model_version
+        if target not in self.manifest.heads:
+            raise ConfigurationError(f"the model in {model_dir} knows {self.manifest.heads}, but not target {target!r}")
         self._head = self.manifest.heads.index(target)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # varying batch shapes would grow it without end
-        self._session = ort.InferenceSession(model_dir / GRAPH, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(model_dir / GRAPH, options, providers=["CPUExecutionProvider"])
+        except _UNUSABLE as error:
+            raise ConfigurationError(f"{model_dir / GRAPH} is no graph that ONNX Runtime can run: {error}") from error
 
     def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Scorer.log_hazards`."""

@@ -31,11 +31,20 @@ def plan(settings: Settings) -> list[TopicPlan]:
     ]
 
 
-async def missing_topics(settings: Settings) -> list[str]:
-    """Names of those that do not exist; raises `UnavailableError` when no broker answers."""
+async def topic_problems(settings: Settings) -> list[str]:
+    """Sentences about topics that are missing or do not fit; raises `UnavailableError` when no broker answers."""
     async with _Admin(settings) as admin:
         existing = await admin.existing()
-    return [topic.name for topic in plan(settings) if topic.name not in existing]
+        missing = [topic.name for topic in plan(settings) if topic.name not in existing]
+        if missing:
+            return [f"there is no {', '.join(missing)}: make what is missing with `ebbtide topics create`"]
+        events, state = [await admin.partitions(name) for name in (settings.events_topic, settings.state_topic)]
+    if state < events:
+        return [
+            f"{settings.state_topic} has {state} partitions and {settings.events_topic} has {events}: "
+            f"give {settings.state_topic} as many"
+        ]
+    return []
 
 
 async def create_topics(settings: Settings) -> list[str]:

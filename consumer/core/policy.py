@@ -5,7 +5,7 @@ the re-arm level. It alerts once per tier: a customer already reported at a tier
 The moment at which silence alone will reach the next tier is solved from the risk curve and kept as a timer.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,10 +44,6 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.row)
-
-    def take(self, index: np.ndarray) -> "Decisions":
-        """Some of the decisions."""
-        return Decisions(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 class Policy:

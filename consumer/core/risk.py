@@ -21,11 +21,6 @@ def exposure_days(until_days: np.ndarray) -> np.ndarray:
     return np.clip(until_days[..., None] - _LEFT_DAYS, 0.0, _WIDTH_DAYS)
 
 
-def bin_of(at_days: np.ndarray) -> np.ndarray:
-    """Index of the bin whose hazard holds at `at_days` (left-open, right-closed)."""
-    return np.minimum(np.searchsorted(BIN_EDGES_DAYS, at_days, side="left"), len(BIN_EDGES_DAYS) - 1)
-
-
 def window_hazard(log_hazards: np.ndarray, silence_days: np.ndarray, horizon_days: float) -> np.ndarray:
     """L(s+H) - L(s) per row: `log_hazards` (N, bins), `silence_days` (N,)."""
     exposure = exposure_days(silence_days + horizon_days) - exposure_days(silence_days)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumer.core.risk import NEVER, bin_of, churn_probability, crossing_days, exposure_days
+from consumer.core.risk import NEVER, churn_probability, crossing_days, exposure_days
 from consumer.core.state import BIN_EDGES_DAYS, BINS
+from support import bin_of
 
 HORIZONS = st.sampled_from([0.5, 7.0, 14.0, 30.0, 45.5, 90.0, 400.0])
 THRESHOLDS = st.floats(0.02, 0.98)

@@ -67,7 +67,7 @@ def test_a_server_that_goes_away_makes_it_unready(service: Service) -> None:
 def test_without_progress_it_becomes_unhealthy(service: Service) -> None:
     """After the stall time without a finished step it is unhealthy, and says for how long and what waits."""
     service.connect()
-    service.health.progress(live_partitions=4, lag=120)
+    service.health.progress(live_partitions=4, lag=120, worked=True)
     service.wait(STALL_S - 0.001)
     assert service.health.why_not_healthy() == []
     service.wait(0.001)
@@ -78,7 +78,7 @@ def test_progress_makes_it_healthy_again(service: Service) -> None:
     """A finished step starts the count anew."""
     service.connect()
     service.wait(10 * STALL_S)
-    service.health.progress(live_partitions=4, lag=0)
+    service.health.progress(live_partitions=4, lag=0, worked=False)
     assert service.health.why_not_healthy() == []
 
 
@@ -92,6 +92,6 @@ def test_a_server_away_is_no_reason_to_restart(service: Service) -> None:
 
 def test_the_summary_tells_partitions_and_lag(service: Service) -> None:
     """Both endpoints show how much is owned and how much waits."""
-    service.health.progress(live_partitions=3, lag=17)
+    service.health.progress(live_partitions=3, lag=17, worked=True)
     assert service.health.summary() == {"partitions_live": 3, "lag_records": 17}
     assert service.sample("ebbtide_partitions_live") == 3.0

@@ -14,7 +14,6 @@ from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import KINDS, Events
 from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES, TOKEN_SIZE, tokens
 from consumer.core.fold import FoldRules, fold
-from consumer.core.risk import bin_of
 from consumer.core.state import BIN_EDGES_DAYS, BINS, States, empty_states
 from model_export.data import HEADS, Panel, panel_of, read_log
 from model_export.evaluate import LENGTHS, auroc, score
@@ -24,6 +23,7 @@ from model_export.loss import Gaps, log_likelihood
 from model_export.model import HazardGPT
 from model_export.thresholds import thresholds
 from schemas.manifest import ManifestError, load_manifest
+from support import bin_of
 
 RULES = FoldRules(Calendar())
 ARTEFACT = Path(__file__).parents[2] / "consumer" / "model"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from consumer.core.risk import NEVER, bin_of, breakpoints_days, churn_probability, crossing_days, exposure_days
+from consumer.core.risk import NEVER, breakpoints_days, churn_probability, crossing_days, exposure_days
 from consumer.core.state import BIN_EDGES_DAYS, BINS
 
 H = 30.0
@@ -34,11 +34,6 @@ def test_the_last_bin_has_no_end() -> None:
     """All the time beyond the last edge but one is spent in the last bin."""
     assert exposure_days(np.array([1_000.0]))[0, -1] == 1_000 - BIN_EDGES_DAYS[-2]
     assert exposure_days(np.array([1_000.0])).sum() == 1_000
-
-
-def test_a_bin_includes_its_right_edge() -> None:
-    """Bins are open on the left and closed on the right; beyond the last edge it is the last bin."""
-    assert bin_of(np.array([0.5, 1.0, 1.5, 365.0, 9_999.0])).tolist() == [0, 0, 1, BINS - 1, BINS - 1]
 
 
 def test_a_constant_hazard_gives_a_constant_risk() -> None:

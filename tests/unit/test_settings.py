@@ -1,0 +1,46 @@
+"""Settings: all documented, and wrong ones named."""
+
+import pytest
+
+from consumer.errors import ConfigurationError
+from consumer.settings import Settings, load_settings
+
+
+def test_every_setting_says_what_it_means() -> None:
+    """`ebbtide config` has something to print for each."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kafka_bootstrap_servers", "localhost:abc"),
+        ("kafka_bootstrap_servers", ""),
+        ("kafka_bootstrap_servers", "broker:99999"),
+        ("timezone", "Mars/Olympus"),
+        ("max_lateness_s", float("inf")),
+        ("max_future_s", 1e30),
+        ("critical_probability", 1.0),
+        ("max_batch_records", 0),
+        ("state_topic", "shop.events"),
+        ("kafka_security_protocol", "SASL_SSL"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: object) -> None:
+    """The message says which one, or quotes it, so that a person can find it."""
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(**{name: value})
+    assert name in str(error.value) or str(value) in str(error.value) or "SASL" in str(error.value)
+
+
+def test_the_environment_is_over_the_file(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arguments over EBBTIDE_… over the file over the defaults."""
+    monkeypatch.chdir(str(tmp_path))
+    monkeypatch.delenv("EBBTIDE_CONFIG", raising=False)
+    with open("ebbtide.toml", "w") as file:  # noqa: PTH123 (relative on purpose)
+        file.write('group_id = "file"\nlog_level = "error"\nhttp_port = 1\n')
+    monkeypatch.setenv("EBBTIDE_LOG_LEVEL", "debug")
+    monkeypatch.setenv("EBBTIDE_HTTP_PORT", "2")
+    settings = load_settings(http_port=3)
+    assert (settings.group_id, settings.log_level, settings.http_port) == ("file", "debug", 3)
+    assert settings.events_topic == "shop.events"
