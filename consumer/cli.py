@@ -134,9 +134,10 @@ def features(
     if as_json:
         print(json.dumps(found))
         return
-    from consumer.tables import features_table
+    from consumer.tables import features_facts, features_table
 
     console.print(features_table(found))
+    console.print(features_facts(found), highlight=False)
 
 
 @app.command()
@@ -172,7 +173,10 @@ def config(as_json: AsJson = False) -> None:
     if as_json:
         print(settings.model_dump_json(indent=2))
         return
-    table = Table("setting", "value", "meaning", title="Effective settings (EBBTIDE_… over ebbtide.toml over defaults)")
+    table = Table(title="Effective settings (EBBTIDE_… over ebbtide.toml over defaults)")
+    table.add_column("setting", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("meaning")
     for name, field in Settings.model_fields.items():
         table.add_row(name, escape(str(getattr(settings, name))), escape(field.description or ""))
     console.print(table)

@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from consumer.adapters.feed import Alerts, Feed, Progress
+from consumer.adapters.metrics import Metrics
 from consumer.adapters.topics import create_topics
+from consumer.assembly import build_worker
 from consumer.demo_view import View
 from consumer.embedded import kafka_server, redis_server
 from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
 from consumer.settings import Settings, load_settings
 from consumer.tables import how_judged, summary_table
+from schemas.files import EventFileError, read_events
 
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
@@ -32,18 +36,16 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
     """Run it; returns the exit code."""
     path = events or CDNOW
     if not path.is_file():
-        raise ConfigurationError(f"there is no event file {path}; name one with --events")
+        raise ConfigurationError(
+            f"there is no event file {path}: name one with --events, or use `make demo` in a checkout"
+        )
+    _check(path)
     try:
         with ExitStack() as stack:
             settings = _servers(stack, console)
             service, url = stack.enter_context(_service(settings, console))
             asyncio.run(_replay(path, settings, service, url, console))
-            if keep:
-                console.print("Everything keeps running until Ctrl-C.")
-            else:
-                console.print(
-                    "Servers and service end here; `make demo ARGS=--keep` leaves them running.", highlight=False
-                )
+            console.print(_what_next(settings, keep), highlight=False, soft_wrap=True)
             while keep:
                 service.check()
                 time.sleep(1)
@@ -55,13 +57,40 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
     return 0
 
 
+def _check(events: Path) -> None:
+    """Raises `ConfigurationError` for a log, a setting or a model that cannot be used, before anything is started."""
+    try:
+        next(read_events(events), None)
+    except EventFileError as error:
+        raise ConfigurationError(str(error)) from error
+    build_worker(load_settings(), Metrics())
+
+
+def _what_next(settings: Settings, keep: bool) -> str:
+    if keep:
+        servers = f"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+        if _are_ours():
+            servers += f" EBBTIDE_REDIS_URL={settings.redis_url.get_secret_value()}"
+        example = f"{servers} .venv/bin/ebbtide features 00051"
+        return f"Everything keeps running until Ctrl-C. From another terminal, for example:\n  {example}"
+    if _are_ours():
+        return "Servers and service end here; `make demo ARGS=--keep` leaves them running."
+    return f"The service ends here. On your servers, topics and keys that start with {settings.group_id} stay."
+
+
+def _are_ours() -> bool:
+    return not any(name in environ for name in ("EBBTIDE_KAFKA_BOOTSTRAP_SERVERS", "EBBTIDE_REDIS_URL"))
+
+
 def _servers(stack: ExitStack, console: Console) -> Settings:
     """Start Kafka and Valkey and make the topics; on servers that are not ours, under names of our own."""
     started = time.monotonic()
     kafka = stack.enter_context(kafka_server())
     valkey = stack.enter_context(redis_server())
-    is_shared = any(name in environ for name in ("EBBTIDE_KAFKA_BOOTSTRAP_SERVERS", "EBBTIDE_REDIS_URL"))
-    prefix = f"demo-{secrets.token_hex(3)}." if is_shared else ""
+    prefix = "" if _are_ours() else f"demo-{secrets.token_hex(3)}."
+    own: dict[str, Any] = (
+        {} if "EBBTIDE_KAFKA_BOOTSTRAP_SERVERS" in environ else {"kafka_security_protocol": "PLAINTEXT"}
+    )
     settings = load_settings(
         kafka_bootstrap_servers=kafka.bootstrap_servers,
         redis_url=valkey.url,
@@ -69,6 +98,7 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
         http_port=0,
         log_format="text",
         log_level="info",
+        **own,
         **{name: prefix + Settings.model_fields[name].default for name in _NAMES},
     )
     asyncio.run(create_topics(settings))
@@ -121,6 +151,7 @@ async def _replay(path: Path, settings: Settings, service: ServerProcess, url: s
                 view.show(feed, progress, alerts)
             all_out.set()
         view.show(feed, progress, alerts)
+    feed.tally.dead_letters = progress.dead_letters
     summary = feed.tally.summary()
     console.print()
     console.print(summary_table(summary))

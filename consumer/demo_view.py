@@ -42,4 +42,4 @@ class View:
             speed=progress.events_per_s,
             alerts=sum(source.tally.alerts.values()),
         )
-        self._live.update(Group(self._bar, alerts_table(list(alerts.latest))))
+        self._live.update(Group(self._bar, alerts_table(alerts.latest)))

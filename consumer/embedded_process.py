@@ -152,7 +152,7 @@ def extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise EmbeddedServerError(
-            f"{module} cannot be imported ({error}). Run: pip install 'ebbtide[embedded]'"
+            f"{module} cannot be imported ({error}). In the checkout, run: pip install '.[embedded]'"
         ) from error
 
 

@@ -29,6 +29,8 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> dict
     metrics = Metrics()
     worker = build_worker(settings, metrics)
     tally = Tally(verified_manifest(settings.model_dir))
+    clock = ManualClock(SystemClock().now_ms())
+    records = list(_records(events, settings, partitions, clock.now_ms(), tally))  # before older results are replaced
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         alerts = stack.enter_context((out / ALERTS_FILE).open("wb"))
@@ -43,8 +45,6 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> dict
                 dead_letters.write(message.value + b"\n")
                 tally.dead_letters += 1
 
-        clock = ManualClock(SystemClock().now_ms())
-        records = list(_records(events, settings, partitions, clock.now_ms(), tally))
         source = MemorySource(records, partitions)
         world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
         pipeline = Pipeline(world, worker, build_rules(settings), Health(clock, metrics, settings.stall_s))

@@ -1,6 +1,8 @@
 """Every setting of the service, in one place: environment (EBBTIDE_…) over a TOML file over these defaults."""
 
 import os
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -153,11 +155,25 @@ class Settings(BaseSettings):
         return Path(os.environ.get("EBBTIDE_CONFIG", DEFAULT_FILE))
 
 
+# What is no setting: where they are, where the embedded Kafka's jars are, and what Kubernetes sets for a Service.
+_NO_SETTING = re.compile(r"EBBTIDE_(CONFIG|CACHE_DIR|(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_\d+_.*)?))")
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"EBBTIDE_{name.upper()}" for name in Settings.model_fields}
+    for name in os.environ:
+        if name.startswith("EBBTIDE_") and name not in known and not _NO_SETTING.fullmatch(name):
+            nearest = get_close_matches(name, known, 1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            raise ConfigurationError(f"{name} is no setting{hint} (`ebbtide config` lists them)")
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Settings of this process; raises `ConfigurationError` naming every wrong one and what is wrong with it."""
     chosen = os.environ.get("EBBTIDE_CONFIG")
     if chosen and not Path(chosen).is_file():
         raise ConfigurationError(f"EBBTIDE_CONFIG names {chosen}, which is not a file")
+    _refuse_unknown_variables()
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -13,13 +13,12 @@ from schemas.alert import RetentionAlert
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """What a replayed log led to, and what became of the customers."""
-    days = f"{summary['horizon_days']:.0f}"
     table = Table(
-        "customers",
+        "group",
         "alerts",
-        "looked at",
-        f"bought within {days} days",
-        title="{events:,} events, {users:,} customers, {dead_letters:,} dead letters".format(**summary),
+        f"customers × {summary['judged_dates']} dates",
+        f"bought within {summary['horizon_days']:.0f} days",
+        title="{events:,} events, customers: {users:,}, dead letters: {dead_letters:,}".format(**summary),
     )
     for group, outcome in summary["bought_within_horizon"].items():
         alerts = summary["alerts"].get(group)
@@ -37,16 +36,22 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 def how_judged(summary: Mapping[str, Any]) -> str:
     """What the numbers in `summary_table` count."""
     days = f"{summary['horizon_days']:.0f}"
+    if not summary["judged_dates"]:
+        return f"The log is too short to tell what customers did: that takes {days} days before and {days} after."
     return (
-        f"Every {days} days from {summary['judged_from']} on (later than all the model was trained on)\n"
-        f"each customer known by then counts in the tier alerted since their last\n"
-        f"purchase, and is followed for {days} days."
+        f"Alerts are of the whole log. On {summary['judged_dates']} dates, every {days} days "
+        f"from {summary['judged_from']} on, each\n"
+        f"customer known by then is put into the highest tier alerted since their last\n"
+        f"purchase, and followed for {days} days. All these purchases are later than what the\n"
+        "model was trained on; alerts still open then may be older."
     )
 
 
 def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
     """The latest alerts, as a marketer would read them; fits 80 columns."""
-    table = Table(title="Latest alerts", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title="Latest alerts, each raised when the risk reached its tier", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     for name in ("customer", "on", "tier"):
         table.add_column(name, no_wrap=True)
     for name in ("risk", "silent", "bought", "every"):
@@ -59,7 +64,7 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
             escape(alert.user_id),
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
-            f"{alert.churn_probability:.0%}",
+            f"{alert.reasons[-1].contribution:.0%} → {alert.churn_probability:.0%}",
             f"{alert.silence_days:.0f} d",
             f"{alert.features['total_target_events'] or 0:.0f}×",
             "–" if gap is None else f"{gap:.0f} d",
@@ -74,8 +79,6 @@ def features_table(found: Mapping[str, Any]) -> Table:
     table = Table(
         "feature", *(f"{days} d" for days in WINDOWS_DAYS), "overall",
         title=f"user {escape(found['user_id'])}, as of the end of {found['as_of']}",
-        caption=f"first event {found['first_event_at']}, last {found['last_event_at']}, "
-        f"alerted: {found['alerted_tier'] or 'no'}, next alert if silent: {found['next_alert_due_at'] or 'none'}",
     )  # fmt: skip
     windowed = [name.removesuffix(f"_{WINDOWS_DAYS[0]}d") for name in features if name.endswith(f"_{WINDOWS_DAYS[0]}d")]
     for name in windowed:
@@ -85,6 +88,15 @@ def features_table(found: Mapping[str, Any]) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     return table
+
+
+def features_facts(found: Mapping[str, Any]) -> str:
+    """What else is known of the user, in a few lines."""
+    return (
+        f"first event   {found['first_event_at']}\nlast event    {found['last_event_at']}\n"
+        f"alerted       {found['alerted_tier'] or 'no'}\n"
+        f"next alert    {found['next_alert_due_at'] or 'none'} (if nothing is heard until then)"
+    )
 
 
 def _number(value: float | None) -> str:

@@ -49,6 +49,7 @@ class Tally:
         first_ms, last_ms = min(self._times_ms, default=0), max(self._times_ms, default=0)
         judged_from_ms = max(first_ms + int(horizon_days * DAY_MS), int(self._trained_until.timestamp() * 1000))
         outcomes = self._follow_up.outcomes(judged_from_ms, last_ms)
+        dates = max(0, (last_ms - judged_from_ms) // int(horizon_days * DAY_MS))
         return {
             "events": self.events,
             "users": len(self._users),
@@ -56,6 +57,7 @@ class Tally:
             "alerts": self.alerts,
             "horizon_days": horizon_days,
             "judged_from": datetime.fromtimestamp(judged_from_ms / 1000, UTC).date().isoformat(),
+            "judged_dates": dates,
             "bought_within_horizon": {
                 group: {"customers": each.customers, "bought": each.bought, "share": round(each.share, 4)}
                 for group, each in outcomes.items()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from bisect import insort
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -14,10 +14,10 @@ from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.topics import partition_count
 from consumer.settings import Settings
 from consumer.tally import Tally
-from schemas.alert import RetentionAlert
+from schemas.alert import RetentionAlert, Tier
 from schemas.files import count_events, read_events
 
-_LATEST = 8
+_LATEST = 4  # of every tier
 
 
 class Feed:
@@ -46,7 +46,12 @@ class Alerts:
 
     def __init__(self, settings: Settings, tally: Tally) -> None:
         self._settings, self._tally = settings, tally
-        self.latest: deque[RetentionAlert] = deque(maxlen=_LATEST)
+        self._latest: dict[Tier, list[RetentionAlert]] = {tier: [] for tier in Tier}
+
+    @property
+    def latest(self) -> list[RetentionAlert]:
+        """The last few of every tier, by the time of decision."""
+        return [alert for alerts in self._latest.values() for alert in alerts]
 
     async def run(self, is_last: asyncio.Event) -> None:
         """Read until `is_last` is set and nothing is left."""
@@ -61,7 +66,8 @@ class Alerts:
                 for record in [record for records in batch.values() for record in records]:
                     alert = RetentionAlert.model_validate_json(record.value)
                     self._tally.alert(alert)
-                    self.latest.append(alert)
+                    insort(self._latest[alert.tier], alert, key=lambda each: (each.decided_at, each.user_id))
+                    del self._latest[alert.tier][:-_LATEST]
 
     async def _is_at_end(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> bool:
         ends = await consumer.end_offsets(partitions)
@@ -76,6 +82,7 @@ class Progress:
         self._begun_s: float | None = None
         self.processed = 0
         self.timers_due = 0
+        self.dead_letters = 0
         self.events_per_s = 0.0
 
     async def update(self) -> None:
@@ -87,8 +94,12 @@ class Progress:
             return
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
         before = self.processed
-        self.processed = int(sum(each.value for each in samples if each.name == "ebbtide_records_total"))
-        self.timers_due = int(sum(each.value for each in samples if each.name == "ebbtide_timers_due"))
+
+        def total(name: str) -> int:
+            return int(sum(each.value for each in samples if each.name == name))
+
+        self.processed, self.timers_due = total("ebbtide_records_total"), total("ebbtide_timers_due")
+        self.dead_letters = total("ebbtide_rejects_total")
         self._measure(grew=self.processed > before)
 
     def _measure(self, grew: bool) -> None:

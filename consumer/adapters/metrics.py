@@ -19,7 +19,11 @@ class Metrics:
         )
         self._rejects = Counter("ebbtide_rejects", "Dead letters, by code.", ["code"], registry=registry)
         self._alerts = Counter("ebbtide_alerts", "Alerts published.", ["tier", "cause"], registry=registry)
-        self._timers = Counter("ebbtide_timers_fired", "Silence timers fired.", registry=registry)
+        self._timers = Counter(
+            "ebbtide_timers_fired",
+            "Silence timers fired by time passing, rather than just before an event.",
+            registry=registry,
+        )
         self._due = Gauge("ebbtide_timers_due", "Users whose timer was found due in the last look.", registry=registry)
         self._restores = Counter("ebbtide_restores", "Partitions rebuilt from the changelog.", registry=registry)
         self._stages = Histogram(

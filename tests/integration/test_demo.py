@@ -24,10 +24,12 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start_of_cdnow(tmp_path: Path) -> Path:
-    """The first 5,000 purchases of CDNOW: January and February 1997."""
+    """The first 5,000 purchases of CDNOW (January and February 1997), and a row that is no event."""
     path = tmp_path / "events.csv"
     with lzma.open(CDNOW, "rt") as log:
-        path.write_text("".join(line for line, _ in zip(log, range(5_001), strict=False)))
+        path.write_text(
+            "".join(line for line, _ in zip(log, range(5_001), strict=False)) + "1,nonsense,1997-03-01,,,\n"
+        )
     return path
 
 
@@ -39,7 +41,7 @@ async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, tempora
     """It ends by itself with the summary, the throughput and where to read on, and leaves no file behind."""
     done = await ebbtide("demo", "--events", str(start_of_cdnow), TMPDIR=str(temporary))
     assert (done.code, done.err) == (0, "")
-    assert re.search(r"5,000 events, 4,\d\d\d customers, 0 dead letters", done.out)
+    assert re.search(r"5,001 events, customers: 4,\d\d\d, dead letters: 1", done.out)
     assert re.search(r"at risk +│ +[\d,]+ │", done.out)
     assert re.search(r"[\d,]+ events/s through the service", done.out)
     assert "retention.alerts, shop.dead-letters, ebbtide.state" in done.out
@@ -64,8 +66,12 @@ async def test_nothing_is_left_after_ctrl_c(moment: str, temporary: Path) -> Non
     await until(lambda: is_empty(temporary), "the temp folder is empty")
 
 
-async def test_a_missing_log_is_explained(tmp_path: Path) -> None:
-    """An event file that does not exist is named before anything is started."""
-    done = await ebbtide("demo", "--events", str(tmp_path / "none.csv"))
+@pytest.mark.parametrize("content", [None, "user_id,occurred_at\n1,1997-01-01\n"], ids=["missing", "no event_type"])
+async def test_an_unusable_log_is_explained(content: str | None, tmp_path: Path) -> None:
+    """An event file that cannot be used is named before anything is started."""
+    path = tmp_path / "log.csv"
+    if content:
+        path.write_text(content)
+    done = await ebbtide("demo", "--events", str(path))
     assert (done.code, done.out) == (2, "")
-    assert "none.csv" in done.err
+    assert "log.csv" in done.err

@@ -44,3 +44,17 @@ def test_the_environment_is_over_the_file(tmp_path: object, monkeypatch: pytest.
     settings = load_settings(http_port=3)
     assert (settings.group_id, settings.log_level, settings.http_port) == ("file", "debug", 3)
     assert settings.events_topic == "shop.events"
+
+
+@pytest.mark.parametrize("name", ["EBBTIDE_SERVICE_HOST", "EBBTIDE_PORT_8000_TCP_ADDR", "EBBTIDE_CACHE_DIR"])
+def test_what_is_no_setting_is_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes sets variables for a Service of our name; they are not for us."""
+    monkeypatch.setenv(name, "x")
+    load_settings()
+
+
+def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error, like a misspelt name in the file, and the likely meaning is offered."""
+    monkeypatch.setenv("EBBTIDE_KAFKA_BOOTSTRAP_SERVER", "x:1")
+    with pytest.raises(ConfigurationError, match="did you mean EBBTIDE_KAFKA_BOOTSTRAP_SERVERS"):
+        load_settings()
