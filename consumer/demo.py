@@ -67,15 +67,15 @@ def _check(events: Path) -> None:
 
 
 def _what_next(settings: Settings, keep: bool) -> str:
-    if keep:
-        servers = f"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
-        if _are_ours():
-            servers += f" EBBTIDE_REDIS_URL={settings.redis_url.get_secret_value()}"
-        example = f"{servers} .venv/bin/ebbtide features 00051"
-        return f"Everything keeps running until Ctrl-C. From another terminal, for example:\n  {example}"
-    if _are_ours():
+    if not _are_ours():
+        ends = "Everything keeps running until Ctrl-C." if keep else "The service ends here."
+        return f"{ends} On your servers, topics, group and keys named {settings.group_id.split('.')[0]}… stay."
+    if not keep:
         return "Servers and service end here; `make demo ARGS=--keep` leaves them running."
-    return f"The service ends here. On your servers, topics and keys that start with {settings.group_id} stay."
+    kafka = f"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS={settings.kafka_bootstrap_servers}"
+    redis = f"EBBTIDE_REDIS_URL={settings.redis_url.get_secret_value()}"
+    example = f"{kafka} {redis} .venv/bin/ebbtide features 00051"
+    return f"Everything keeps running until Ctrl-C. From another terminal, for example:\n  {example}"
 
 
 def _are_ours() -> bool:
@@ -102,10 +102,11 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
         **{name: prefix + Settings.model_fields[name].default for name in _NAMES},
     )
     asyncio.run(create_topics(settings))
-    console.print(
-        f"Kafka at {kafka.bootstrap_servers}, Valkey at {valkey.url} ({time.monotonic() - started:.1f} s)",
-        soft_wrap=True,
-    )
+    redis = (
+        f"Valkey at {valkey.url}" if "EBBTIDE_REDIS_URL" not in environ else "your Redis"
+    )  # its URL may hold a secret
+    took_s = time.monotonic() - started
+    console.print(f"Kafka at {kafka.bootstrap_servers}, {redis} ({took_s:.1f} s)", soft_wrap=True)
     return settings
 
 

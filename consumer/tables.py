@@ -49,9 +49,8 @@ def how_judged(summary: Mapping[str, Any]) -> str:
 
 def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
     """The latest alerts, as a marketer would read them; fits 80 columns."""
-    table = Table(
-        title="Latest alerts, each raised when the risk reached its tier", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    title = "Latest alerts, each raised when the risk reached its tier"
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False)
     for name in ("customer", "on", "tier"):
         table.add_column(name, no_wrap=True)
     for name in ("risk", "silent", "bought", "every"):

@@ -177,11 +177,14 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("name", "content"), UNREADABLE.items(), ids=UNREADABLE)
 async def test_an_unreadable_event_file_is_named(tmp_path: Path, name: str, content: bytes | None) -> None:
-    """`replay` says which file it cannot read, and why."""
+    """`replay` says which file it cannot read, and why, and leaves older results as they were."""
     if content is not None:
         (tmp_path / name).write_bytes(content)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "alerts.jsonl").write_text("older")
     command = await ebbtide("replay", "--events", name, "--out", "out", folder=tmp_path)
     assert_explained(command, name)
+    assert (tmp_path / "out" / "alerts.jsonl").read_text() == "older"
 
 
 async def test_wrong_use_is_explained(tmp_path: Path) -> None:
