@@ -114,8 +114,9 @@ class Committer:
 
     async def _restore(self, partition: int, position: Position) -> None:
         users = 0
+        token = await self._store.begin_restore(partition)
         async for chunk, _ in self._changelog.read(partition):
-            await self._store.fill(partition, chunk)
+            await self._store.fill(partition, token, chunk)
             users += len(chunk)
-        await self._store.write([Step(partition, None, position)])
+        await self._store.end_restore(partition, token, position)
         log.info("restored from the changelog", partition=partition, records=users)

@@ -117,8 +117,17 @@ class StateStore(Protocol):
         Raises `LostPartitionError` if it is not. Writing the same step twice is the same as once.
         """
 
-    async def fill(self, partition: int, users: Sequence[UserState]) -> None:
-        """Write states without touching the position: while restoring, before the position makes them count."""
+    async def begin_restore(self, partition: int) -> str:
+        """Forget all of a partition, which has no position, and get ready to fill it; returns the restore's token."""
+
+    async def fill(self, partition: int, token: str, users: Sequence[UserState]) -> None:
+        """Write states that count once the restore ends.
+
+        Raises `LostPartitionError` if another restore has begun, or the store has lost the partition since.
+        """
+
+    async def end_restore(self, partition: int, token: str, position: Position) -> None:
+        """Set the position, by which all that was filled counts; raises as `fill` does."""
 
 
 class Scorer(Protocol):

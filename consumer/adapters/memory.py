@@ -3,6 +3,7 @@
 from bisect import bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from secrets import token_hex
 
 from consumer.errors import LostPartitionError
 from consumer.ports import Message, Position, Positions, Record, Step, UserState
@@ -75,6 +76,7 @@ class MemoryStore:
         self._due: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
         self._due_of: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self._positions: dict[int, Position] = {}
+        self._restoring: dict[int, str] = {}
 
     async def position(self, partition: int) -> Position | None:
         """See `StateStore.position`."""
@@ -98,14 +100,35 @@ class MemoryStore:
         refused = {}
         for step in steps:
             if self._positions.get(step.partition) in (step.previous, step.position):
-                await self.fill(step.partition, step.users)
+                self._apply(step.partition, step.users)
                 self._positions[step.partition] = step.position
             else:
                 refused[step.partition] = step.previous
         self._confirm(refused)
 
-    async def fill(self, partition: int, users: Sequence[UserState]) -> None:
+    async def begin_restore(self, partition: int) -> str:
+        """See `StateStore.begin_restore`."""
+        for part in (self._values, self._due, self._due_of, self._positions):
+            part.pop(partition, None)
+        self._restoring[partition] = token = token_hex(8)
+        return token
+
+    async def fill(self, partition: int, token: str, users: Sequence[UserState]) -> None:
         """See `StateStore.fill`."""
+        self._check(partition, token)
+        self._apply(partition, users)
+
+    async def end_restore(self, partition: int, token: str, position: Position) -> None:
+        """See `StateStore.end_restore`."""
+        self._check(partition, token)
+        del self._restoring[partition]
+        self._positions[partition] = position
+
+    def _check(self, partition: int, token: str) -> None:
+        if self._restoring.get(partition) != token:
+            raise LostPartitionError(f"the restore of partition {partition} was overtaken")
+
+    def _apply(self, partition: int, users: Sequence[UserState]) -> None:
         for user in users:
             self._schedule(partition, user.user_id, user.due_ms)
             if user.value:

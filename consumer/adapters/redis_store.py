@@ -1,6 +1,7 @@
 """User states in Redis or Valkey: per partition a hash of states, a sorted set of timers and the position."""
 
 from collections.abc import Sequence
+from secrets import token_hex
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,7 +21,25 @@ local function apply(users, due, first)
   end
 end
 """
-_FILL = _APPLY + "apply(KEYS[1], KEYS[2], 1)"
+_FILL = (
+    _APPLY
+    + """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
+apply(KEYS[1], KEYS[2], 2)
+return 1
+"""
+)
+_BEGIN_RESTORE = """
+redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[4])
+redis.call('SET', KEYS[3], ARGV[1])
+return 1
+"""
+_END_RESTORE = """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[4], ARGV[2])
+redis.call('DEL', KEYS[3])
+return 1
+"""
 _WRITE = (
     _APPLY
     + """
@@ -98,15 +117,31 @@ class RedisStore:
             if refused is not None:
                 raise _lost(step.partition, refused, step.previous)
 
-    async def fill(self, partition: int, users: Sequence[UserState]) -> None:
+    async def begin_restore(self, partition: int) -> str:
+        """See `StateStore.begin_restore`."""
+        token = token_hex(8)
+        await self._restore(partition, _BEGIN_RESTORE, [[token]])
+        return token
+
+    async def fill(self, partition: int, token: str, users: Sequence[UserState]) -> None:
         """See `StateStore.fill`."""
-        keys = [self._key(partition, name) for name in ("users", "due")]
+        chunks = [users[start : start + _FILL_CHUNK] for start in range(0, len(users), _FILL_CHUNK)]
+        await self._restore(partition, _FILL, [[token, *_arguments(chunk)] for chunk in chunks])
+
+    async def end_restore(self, partition: int, token: str, position: Position) -> None:
+        """See `StateStore.end_restore`."""
+        await self._restore(partition, _END_RESTORE, [[token, str(position)]])
+
+    async def _restore(self, partition: int, script: str, calls: Sequence[Sequence[str | bytes | int]]) -> None:
+        """Run a script of the restore with each call's arguments; 0 says that the token is not in place."""
+        keys = [self._key(partition, name) for name in ("users", "due", "restoring", "position")]
 
         def ask(pipe: Any) -> None:
-            for start in range(0, len(users), _FILL_CHUNK):
-                pipe.eval(_FILL, len(keys), *keys, *_arguments(users[start : start + _FILL_CHUNK]))
+            for arguments in calls:
+                pipe.eval(script, len(keys), *keys, *arguments)
 
-        await self._call(ask)
+        if not all(await self._call(ask)):
+            raise LostPartitionError(f"the restore of partition {partition} was overtaken, or Redis has lost it again")
 
     def _key(self, partition: int, name: str) -> str:
         return f"{{{self._group_id}:{partition}}}:{name}"

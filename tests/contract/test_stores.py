@@ -182,21 +182,39 @@ async def test_thousands_of_users_in_one_write(store: StateStore) -> None:
     assert await due(store, 2**53, limit=20_000) == [each.user_id for each in users]
 
 
-async def test_a_fill_leaves_the_position_alone(store: StateStore) -> None:
-    """States written while restoring count once a step sets the position; later fills win, empty ones erase."""
-    await store.fill(0, [user("anna", b"first", 5), user("ben", b"first", 6), user("cleo", b"first", 7)])
-    await store.fill(0, [user("anna", b"second", 8), user("ben", b"")])
-    await store.fill(0, [])
+async def test_a_restore_counts_once_it_ends(store: StateStore) -> None:
+    """What is filled has no position until the end; later fills win, empty ones erase, older leftovers are gone."""
+    await store.write([Step(0, None, FIRST, [user("leftover", b"old", 1)])])
+    token = await store.begin_restore(0)
+    await store.fill(0, token, [user("anna", b"first", 5), user("ben", b"first", 6), user("cleo", b"first", 7)])
+    await store.fill(0, token, [user("anna", b"second", 8), user("ben", b"")])
+    await store.fill(0, token, [])
     assert await store.position(0) is None
-    await store.write([Step(0, None, SECOND)])
+    await store.end_restore(0, token, SECOND)
     assert await store.position(0) == SECOND
-    assert await values(store, "anna", "ben", "cleo") == [b"second", None, b"first"]
+    assert await values(store, "anna", "ben", "cleo", "leftover") == [b"second", None, b"first", None]
     assert await due(store, 100) == ["cleo", "anna"]
+
+
+async def test_only_the_latest_restore_goes_on(store: StateStore) -> None:
+    """A restore that another one has overtaken, or that has ended, can neither fill nor end."""
+    overtaken, latest = await store.begin_restore(0), await store.begin_restore(0)
+    with pytest.raises(LostPartitionError):
+        await store.fill(0, overtaken, [user("anna", b"wrong", 5)])
+    with pytest.raises(LostPartitionError):
+        await store.end_restore(0, overtaken, FIRST)
+    assert await store.position(0) is None
+    await store.end_restore(0, latest, FIRST)
+    with pytest.raises(LostPartitionError):
+        await store.fill(0, latest, [user("anna", b"wrong", 5)])
+    assert await values(store, "anna") == [None]
 
 
 async def test_a_fill_may_be_large(store: StateStore) -> None:
     """More users than go into one script call are all written."""
     users = [user(f"user-{number}", b"state", number) for number in range(2_500)]
-    await store.fill(0, users)
+    token = await store.begin_restore(0)
+    await store.fill(0, token, users)
+    await store.end_restore(0, token, FIRST)
     assert await values(store, *(each.user_id for each in users)) == [b"state"] * len(users)
     assert len(await due(store, 2**53, limit=10_000)) == len(users)

@@ -12,6 +12,9 @@ _KINDS = (
 )  # fmt: skip
 
 
+DISORDER_S = 2 * 86_400.0  # more than any two events of `random_log` are out of order; what silence must wait for
+
+
 def random_log(seed: int, users: int, days: int) -> list[Keyed]:
     """Buyers, browsers and the dissatisfied; late and repeated events among them."""
     chance = random.Random(seed)

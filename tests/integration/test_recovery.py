@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from inprocess import Outcome, Running, engine_of, outcome_of, serving
-from logs import last_word, random_log
+from logs import DISORDER_S, last_word, random_log
 from redis.asyncio import Redis
 
 from consumer.embedded import KafkaServer, RedisServer
@@ -15,12 +15,13 @@ from support import Keyed, KnownCurve, Shop, by_id, shop_settings, until
 USERS, DAYS = 30, 50
 LOG = random_log(seed=2, users=USERS, days=DAYS)
 HALF = len(LOG) // 2
+EVERYTHING = ("users", "due", "restoring", "position")
 
 
 @pytest.fixture
 async def shop(kafka: KafkaServer, valkey: RedisServer) -> Shop:
     """A shop of our own, with its topics; batches are small, so that there are many."""
-    shop = Shop(shop_settings(kafka, valkey, max_batch_records=50))
+    shop = Shop(shop_settings(kafka, valkey, max_batch_records=50, watermark_delay_s=DISORDER_S))
     await shop.create_topics()
     return shop
 
@@ -69,7 +70,7 @@ async def test_a_stop_commits_what_was_processed(shop: Shop) -> None:
     }
 
 
-LOSSES = {"everything": ("users", "due", "position"), "the positions": ("position",)}
+LOSSES = {"everything": EVERYTHING, "the positions": ("position",)}
 
 
 @pytest.mark.parametrize("lost", LOSSES.values(), ids=LOSSES)
@@ -94,7 +95,7 @@ async def test_an_erased_user_stays_erased_after_a_restore(shop: Shop) -> None:
         await shop.settled()
     before = await shop.states()
     assert 0 < len(before) <= USERS / 2
-    await shop.redis(lose(shop, "users", "due", "position"))
+    await shop.redis(lose(shop, *EVERYTHING))
     async with serving(shop) as service:
         await until(lambda: service.sample("ebbtide_restores_total") == 2, "two partitions restored")
     assert await shop.states() == before
@@ -106,7 +107,7 @@ async def test_states_lost_while_events_flow_are_restored(shop: Shop) -> None:
     async with serving(shop) as service:
         for share in (0.2, 0.4, 0.6):
             await until(lambda share=share: folded(service) > share * len(LOG), "some more events")
-            await shop.redis(lose(shop, "users", "due", "position"))
+            await shop.redis(lose(shop, *EVERYTHING))
         await feed
         await assert_came_to(shop, LOG, without_repeats=False)
         assert service.sample("ebbtide_restores_total") > 0
@@ -122,7 +123,7 @@ async def test_states_lost_between_two_events_do_not_start_afresh(shop: Shop) ->
     await shop.produce(LOG)
     async with serving(shop):
         await shop.settled()
-        await shop.redis(lose(shop, "users", "due", "position"))
+        await shop.redis(lose(shop, *EVERYTHING))
         await shop.produce(more)
         await until(lambda: reached(shop, len(LOG) + len(more)), "all processed")
         await assert_came_to(shop, LOG + more)
@@ -140,7 +141,7 @@ async def test_a_loss_is_noticed_without_any_event(shop: Shop) -> None:
     async with serving(shop) as service:
         await shop.settled()
         before = await shop.states(), await shop.timers(), await shop.positions()
-        await shop.redis(lose(shop, "users", "due", "position"))
+        await shop.redis(lose(shop, *EVERYTHING))
         await until(lambda: service.sample("ebbtide_restores_total") == 2, "two partitions restored")
         assert (await shop.states(), await shop.timers(), await shop.positions()) == before
 

@@ -7,7 +7,7 @@ from base64 import b64decode
 import numpy as np
 import pytest
 from inprocess import engine_of, outcome_of, serving
-from logs import HOUR_MS, JUNE_MS, random_log
+from logs import DISORDER_S, HOUR_MS, JUNE_MS, random_log
 
 from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_changelog import KafkaChangelog
@@ -55,6 +55,7 @@ async def test_a_known_customer_is_alerted_as_computed_by_hand(shop: Shop) -> No
 
 async def test_a_log_comes_to_what_the_pure_core_makes_of_it(shop: Shop) -> None:
     """Alerts, states and timers of hundreds of events in many batches equal one fold in one go."""
+    shop = Shop(shop.settings.model_copy(update={"watermark_delay_s": DISORDER_S}))
     async with serving(shop):
         records = random_log(seed=1, users=40, days=60)
         half = len(records) // 2
