@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -60,6 +60,16 @@ def translated() -> Iterator[None]:
         ) from error
     except (KafkaError, OSError) as error:
         raise UnavailableError("kafka", str(error) or type(error).__name__) from error
+
+
+async def start_client(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
+    """Connect, leaving nothing open on failure; raises `UnavailableError` when no broker answers."""
+    with translated():
+        try:
+            await start()
+        except BaseException:
+            await stop()
+            raise
 
 
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, stop_client, translated
+from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, stop_client, translated
 from consumer.core.state import NO_TIME, UnreadableStateError, unpack
 from consumer.errors import ConfigurationError, UnavailableError
 from consumer.ports import Position, Step, UserState
@@ -33,12 +33,7 @@ class KafkaChangelog:
                 max_batch_size=MAX_MESSAGE_BYTES // 8,
                 max_request_size=MAX_MESSAGE_BYTES,
             )
-            with translated():
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
+            await start_client(producer.start, producer.stop)
             self._producer = producer
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.structs import OffsetAndMetadata
 
-from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, stop_client, translated
+from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
 from consumer.ports import Record
 from consumer.settings import Settings
 
@@ -49,12 +49,7 @@ class KafkaSource:
 
     async def start(self) -> None:
         """Connect; raises `UnavailableError` when no broker answers."""
-        with translated():
-            try:
-                await self._consumer.start()
-            except BaseException:
-                await self._consumer.stop()
-                raise
+        await start_client(self._consumer.start, self._consumer.stop)
 
     def subscribe(self, assigned: OnPartitions, revoked: OnPartitions) -> None:
         """Join the group; from now on the two callbacks follow its rebalances."""

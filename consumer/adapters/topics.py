@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, translated
+from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, translated
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
@@ -72,12 +72,7 @@ class _Admin:
         self._client = AIOKafkaAdminClient(**connection(settings))
 
     async def __aenter__(self) -> "_Admin":
-        with translated():
-            try:
-                await self._client.start()
-            except BaseException:
-                await self._client.close()
-                raise
+        await start_client(self._client.start, self._client.close)
         return self
 
     async def __aexit__(self, *_: object) -> None:
