@@ -1,9 +1,10 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas train lock clean
+.PHONY: help demo test check format schemas train evaluate ablate lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
+DATA ?= ../shared/data
 LOCKED := pyproject.toml requirements/build.in
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
@@ -30,8 +31,14 @@ format: $(DEV) ## format the code
 schemas: $(DEV) ## write schemas/json from the models
 	$(BIN)/ebbtide schemas export
 
-train: $(DEV) ## train the shipped model again, into model/
-	$(BIN)/ebbtide train
+train: $(DEV) ## pre-train the shipped model again, into model/ (about an hour; goes on where it was interrupted)
+	$(BIN)/ebbtide train pretrain --out model --checkpoint model.checkpoint
+
+evaluate: $(DEV) ## models and baselines on the real logs in DATA (../shared/data), into evaluation/
+	$(BIN)/ebbtide evaluate --data $(DATA) --out evaluation --finetune --ablations docs/evaluation/ablations.json $(ARGS)
+
+ablate: $(DEV) ## what each prior, input and architecture bought, into docs/evaluation/ablations.json
+	$(BIN)/ebbtide train ablate --data $(DATA) --out docs/evaluation/ablations.json $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock

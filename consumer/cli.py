@@ -1,25 +1,20 @@
 """The command line: thin; each command calls one function."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
-from datetime import date, datetime
-from functools import wraps
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from consumer.errors import ConfigurationError, EbbtideError
+from consumer.cli_common import FAILED, AsJson, console, explained, reading, run_async, say_how_read
+from consumer.cli_models import add_to
+from consumer.errors import EbbtideError
 from consumer.logs import configure_logging
 from consumer.settings import Settings, load_settings
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 app = typer.Typer(
     name="ebbtide",
@@ -32,42 +27,6 @@ schemas_app = typer.Typer(help="The contracts as JSON Schema files.", no_args_is
 topics_app = typer.Typer(help="The Kafka topics that the service needs.", no_args_is_help=True)
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
-console = Console()
-FAILED, WRONG_USE = 1, 2
-EXTRA_OF = {"polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train"}
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-def explained(command: Callable[P, R]) -> Callable[P, R]:
-    """Errors meant for a person end the command with their message and the exit code that fits."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except EbbtideError as error:
-            print(f"ebbtide: {error}", file=sys.stderr)
-            raise typer.Exit(WRONG_USE if isinstance(error, ConfigurationError) else FAILED) from error
-        except OSError as error:
-            print(f"ebbtide: {error}", file=sys.stderr)
-            raise typer.Exit(FAILED) from error
-        except ModuleNotFoundError as error:
-            if error.name not in EXTRA_OF:
-                raise
-            extra = EXTRA_OF[error.name]
-            print(f"ebbtide: this needs {error.name}: in the checkout, pip install '.[{extra}]'", file=sys.stderr)
-            raise typer.Exit(WRONG_USE) from error
-
-    return run
-
-
-def run_async(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)
 
 
 @app.command()
@@ -96,7 +55,7 @@ def demo(
 @app.command()
 @explained
 def replay(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, optionally .gz, .xz or .zst.")],
+    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
     out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl, dead_letters.jsonl and summary.json.")],
     partitions: Annotated[int, typer.Option(min=1, help="As many as the topic has whose run is repeated.")] = 4,
     as_json: AsJson = False,
@@ -106,7 +65,9 @@ def replay(
 
     settings = load_settings(clock="watermark")
     configure_logging(settings.model_copy(update={"log_level": "warning"}))  # nothing connects, nothing to say
-    summary = replay_events(events, out, settings, partitions)
+    with reading(events, settings) as path:
+        summary, report = replay_events(path, out, settings, partitions)
+    say_how_read(report)
     if as_json:
         print(json.dumps(summary))
     else:
@@ -138,31 +99,6 @@ def features(
 
     console.print(features_table(found))
     console.print(features_facts(found), highlight=False)
-
-
-@app.command()
-@explained
-def train(
-    events: Annotated[Path, typer.Option(help="The purchase log to learn from.")] = Path("data/cdnow/events.csv.xz"),
-    until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")] = "1997-10-01",
-    out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")] = Path("model"),
-    source: Annotated[str, typer.Option(help="Name of the log, for the manifest.")] = "cdnow",
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 1,
-) -> None:
-    """Train a model and export it; the defaults reproduce the shipped one. Needs the extra `train`."""
-    from model_export.fit import Recipe
-    from model_export.train import train as train_model
-    from schemas.files import EventFileError
-
-    try:
-        last_day = date.fromisoformat(until)
-    except ValueError as error:
-        raise ConfigurationError(f"--until {until} is no day such as 1997-10-01") from error
-    try:
-        manifest = train_model(events, last_day, out, source, load_settings().timezone, Recipe(seed=seed))
-    except EventFileError as error:
-        raise ConfigurationError(str(error)) from error
-    print(f"{out}: {manifest.model_version}")
 
 
 @app.command()
@@ -219,3 +155,6 @@ def topics_create() -> None:
     configure_logging(settings)
     made = run_async(create_topics(settings))
     print(f"made {', '.join(made)}" if made else "all topics exist")
+
+
+add_to(app)

@@ -3,12 +3,14 @@
 import asyncio
 import re
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from os import environ
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -21,10 +23,11 @@ from consumer.demo_view import View
 from consumer.embedded import kafka_server, redis_server
 from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
-from consumer.settings import Settings, load_settings
+from consumer.settings import DEFAULT_MODEL_DIR, Settings, load_settings
 from consumer.tables import how_judged, summary_table
-from schemas.files import EventFileError, read_events
+from schemas.files import EventFileError, count_events
 
+CDNOW_KNOWN_UNTIL = "1997-10-01"  # half of the log, 39 of 78 weeks
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
 _LOOK_EVERY_S = 0.25
@@ -42,7 +45,7 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
     _check(path)
     try:
         with ExitStack() as stack:
-            settings = _servers(stack, console)
+            settings = _calibrated(path, _servers(stack, console), stack, console)
             service, url = stack.enter_context(_service(settings, console))
             asyncio.run(_replay(path, settings, service, url, console))
             console.print(_what_next(settings, keep), highlight=False, soft_wrap=True)
@@ -60,7 +63,8 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
 def _check(events: Path) -> None:
     """Raises `ConfigurationError` for a log, a setting or a model that cannot be used, before anything is started."""
     try:
-        next(read_events(events), None)
+        if not count_events(events):
+            raise ConfigurationError(f"{events} has no events")
     except EventFileError as error:
         raise ConfigurationError(str(error)) from error
     build_worker(load_settings(), Metrics())
@@ -108,6 +112,17 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
     took_s = time.monotonic() - started
     console.print(f"Kafka at {kafka.bootstrap_servers}, {redis} ({took_s:.1f} s)", soft_wrap=True)
     return settings
+
+
+def _calibrated(events: Path, settings: Settings, stack: ExitStack, console: Console) -> Settings:
+    """The shipped model, told of the shop by the first half of its log, as a user would do it: for our log alone."""
+    if events != CDNOW or settings.model_dir != DEFAULT_MODEL_DIR:
+        return settings
+    folder = stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-"))
+    command = [sys.executable, "-m", "consumer", "train", "calibrate", "--events", str(events)]
+    subprocess.run([*command, "--until", CDNOW_KNOWN_UNTIL, "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    console.print(f"Model: never trained on this shop; calibrated on what happened there before {CDNOW_KNOWN_UNTIL}")
+    return settings.model_copy(update={"model_dir": Path(folder)})
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from consumer.core.calendar import DAY_MS
 from consumer.core.features import WINDOWS_DAYS
 from schemas.alert import RetentionAlert
+from schemas.read_report import ReadReport, local_time
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -43,7 +45,7 @@ def how_judged(summary: Mapping[str, Any]) -> str:
         f"from {summary['judged_from']} on, each\n"
         f"customer known by then is put into the highest tier alerted since their last\n"
         f"purchase, and followed for {days} days. All these purchases are later than what the\n"
-        "model was trained on; alerts still open then may be older."
+        "model knows of this shop; alerts still open then may be older."
     )
 
 
@@ -96,6 +98,48 @@ def features_facts(found: Mapping[str, Any]) -> str:
         f"alerted       {found['alerted_tier'] or 'no'}\n"
         f"next alert    {found['next_alert_due_at'] or 'none'} (if nothing is heard until then)"
     )
+
+
+def read_notes(report: ReadReport) -> list[str]:
+    """What a person should know of how an event log was read; nothing where there was nothing unusual."""
+    notes = []
+    if report.ignored_columns:
+        notes.append(f"columns that no event has, ignored: {', '.join(report.ignored_columns)}")
+    if report.without_zone:
+        among = f" of {report.without_zone + report.with_zone:,}" if report.with_zone else ""
+        notes.append(f"times without a zone, in {report.without_zone:,}{among} rows, were read in {report.timezone}")
+    if report.out_of_order:
+        notes.append(f"rows were not in time order ({report.out_of_order:,} came after a later one): {report.order}")
+    if report.used and not report.purchases:
+        notes.append(f"none of the {report.used:,} events is a purchase: there is nobody to lose")
+    if report.users == 1:
+        notes.append("all events are of one customer: there is nobody to compare with")
+    return [*notes, *_bad_rows(report), *_extent(report)]
+
+
+def _bad_rows(report: ReadReport) -> list[str]:
+    if not report.bad:
+        return []
+    by_code = ", ".join(f"{count:,} {code}" for code, count in report.bad.most_common())
+    first = "" if report.bad_rows == len(report.first_bad) else f"; the first {len(report.first_bad)}"
+    lines = [f"  {report.line_name} {each.line:,}: {each.reason}" for each in report.first_bad]
+    return [f"rows that cannot be used: {report.bad_rows:,} of {report.rows:,} ({by_code}){first}:", *lines]
+
+
+def _extent(report: ReadReport) -> list[str]:
+    if report.first_ms is None or report.last_ms is None:
+        return []
+    first, last = (local_time(each, report.timezone) for each in (report.first_ms, report.last_ms))
+    notes = []
+    if first[:10] == last[:10]:
+        notes.append(f"all events are from one day, {first[:10]}: there is little to tell customers apart by")
+    if report.until_ms is not None and not report.later and report.until_ms - report.last_ms > DAY_MS:
+        days = (report.until_ms - report.last_ms) / DAY_MS
+        notes.append(
+            f"the log ends on {last}, {days:,.1f} days before {local_time(report.until_ms, report.timezone)}: "
+            "all customers are taken to have been silent in between"
+        )
+    return notes
 
 
 def _number(value: float | None) -> str:

@@ -1,90 +1,162 @@
-"""How well churn was foretold: scores at a cut-off against what happened after it. Only numpy."""
+"""`ebbtide evaluate`: models and baselines on the same customers and cut-offs of real logs.
 
-from collections.abc import Callable
+A competitor is handed a `Task`, which holds nothing from its cut-off on; what came after is looked at here only.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from consumer.core.features import tokens
 from consumer.core.fold import FoldRules
-from consumer.core.risk import churn_probability
-from consumer.core.state import BINS, MAX_DAYS, States
-from model_export.data import HEADS, PRIMARY_TARGET, Log, day_number, read_log
+from model_export.baselines import Competitor
+from model_export.comparison import Comparison, Example, Rows, standings
+from model_export.data import day_number
+from model_export.design import learnt_days
+from model_export.metrics import Sample
+from model_export.reference import NAME as REFERENCE
+from model_export.reference import cross_validated
+from model_export.tasks import EvaluationError, Past, Task, read_past
 
-# (tokens float32 (B, L, TOKEN_SIZE), lengths int64 (B,)) to log-hazards float32 (B, heads, BINS)
-Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
-LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # sequences are padded to the next of these
-_BATCH = 256
-_HEAD = HEADS.index(PRIMARY_TARGET)
+_DAY_0 = date(1970, 1, 1)
+Advance = Callable[[str], None]  # told what was just done
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Of the probabilities that users do not come back."""
+class Trial:
+    """A log, a horizon, and the cut-offs that are pooled."""
 
-    users: int
-    base_rate: float  # share that did not come back
-    auroc: float
-    brier: float
-    log_loss: float
-
-
-def score(states: States, scorer: Scorer) -> np.ndarray:
-    """Log-hazards of every user as of the last active day: float32 (U, heads, BINS)."""
-    count = states.header["days"].astype(np.int64)
-    result = np.empty((len(states), len(HEADS), BINS), np.float32)
-    shorter = 0
-    for length in LENGTHS:
-        rows = np.flatnonzero((count > shorter) & (count <= length))
-        for batch in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
-            if len(batch):
-                result[batch] = scorer(tokens(states.take(batch), length), count[batch])
-        shorter = length
-    return result
+    shop: str
+    path: Path
+    horizon_days: int
+    cut_offs: tuple[date, ...]
 
 
-def churn(log: Log, scorer: Scorer, horizon_days: float) -> np.ndarray:
-    """P(no purchase within `horizon_days` of the cut-off) of every user; float64 (U,)."""
-    return churn_probability(score(log.states, scorer)[:, _HEAD], log.silence_days(), horizon_days)
+@dataclass(frozen=True)
+class Entrant:
+    """A competitor and whose it is."""
+
+    competitor: Competitor
+    ours: bool = False
+    examples: Callable[[Task], list[Example]] | None = None  # risk curves, of models that have them
 
 
-def holdout(events: Path, at: date, horizon_days: int, scorer: Scorer, rules: FoldRules) -> Scores | None:
-    """Score every user known at `at` on the following days; None where the log ends before they are over."""
-    before = read_log(events, at, rules)
-    after = read_log(events, at + timedelta(days=horizon_days), rules)
-    if int(after.states.last_day(np.arange(len(after.states))).max()) < after.until_day - 1:
-        return None
-    return scores(_stayed_away(before, after, day_number(at), rules), churn(before, scorer, horizon_days))
+@dataclass(frozen=True)
+class Measuring:
+    """How it is measured."""
+
+    budget: float = 0.10
+    resamples: int = 300
+    seed: int = 1
 
 
-def _stayed_away(before: Log, after: Log, at_day: int, rules: FoldRules) -> np.ndarray:
-    """Whether each user of `before` had no target event from `at_day` on; bool (U,)."""
-    row_of = {user: row for row, user in enumerate(after.users)}
-    rows = np.array([row_of[user] for user in before.users])
-    return rules.calendar.day_of(after.states.header["last_target_ms"][rows]) < at_day
+def suite(folder: Path) -> list[Trial]:
+    """The real logs that Ebbtide is measured on, as they lie in `folder`."""
+    cut_offs: dict[str, dict[int, tuple[str, ...]]] = {
+        "cdnow": {
+            273: ("1997-10-01",),  # 39 + 39 weeks, as in the literature
+            90: ("1997-10-01", "1998-01-01", "1998-04-01"),
+            30: ("1997-10-01", "1998-01-01", "1998-04-01"),
+        },
+        "online_retail": dict.fromkeys((90, 30), ("2011-03-01", "2011-05-01", "2011-06-01")),
+        "complete_journey": dict.fromkeys((90, 30), ("2017-08-01", "2017-09-15")),
+    }
+    return [
+        Trial(shop, folder / shop / "events.csv.xz", horizon, tuple(map(date.fromisoformat, dates)))
+        for shop, horizons in cut_offs.items()
+        for horizon, dates in horizons.items()
+    ]
 
 
-def scores(outcome: np.ndarray, probability: np.ndarray) -> Scores:
-    """`outcome` bool (U,): the user did not come back; `probability` (U,) that it would be so."""
-    return Scores(
-        users=len(outcome),
-        base_rate=float(outcome.mean()),
-        auroc=auroc(outcome, probability),
-        brier=float(np.mean((probability - outcome) ** 2)),
-        log_loss=float(-np.mean(np.log(np.clip(np.where(outcome, probability, 1 - probability), 1e-7, 1)))),
+def steps(trials: Sequence[Trial], entrants: Sequence[Entrant]) -> int:
+    """How often `evaluate` calls `advance`."""
+    return sum(len(trial.cut_offs) * len(entrants) + 1 for trial in trials)
+
+
+def evaluate(
+    trials: Sequence[Trial], entrants: Sequence[Entrant], rules: FoldRules, measuring: Measuring, advance: Advance
+) -> list[Comparison]:
+    """One comparison per trial, in their order; each log is read once, and folded once per cut-off."""
+    found: dict[Trial, Comparison] = {}
+    for path in dict.fromkeys(trial.path for trial in trials):
+        whole = read_past(path, rules)
+        pasts: dict[int, Past] = {}
+        for trial in (each for each in trials if each.path == path):
+            tasks = tasks_of(trial, whole, pasts)
+            found[trial] = compare(trial, whole, tasks, entrants, measuring, advance)
+    return [found[trial] for trial in trials]
+
+
+def tasks_of(trial: Trial, whole: Past, pasts: dict[int, Past]) -> list[Task]:
+    """One per cut-off; `pasts`, by day, is added to, so that trials of the same log share it."""
+    for cut_off in trial.cut_offs:
+        day = day_number(cut_off)
+        if day + trial.horizon_days > whole.until_day or day <= whole.first_day:
+            first, last = (_DAY_0 + timedelta(days=each) for each in (whole.first_day, whole.until_day - 1))
+            raise EvaluationError(
+                f"{trial.path}: {cut_off} and the {trial.horizon_days} days from it on must lie within the log, whose "
+                f"purchases begin on {first} and whose last day is {last}"
+            )
+        pasts.setdefault(day, whole.earlier(day))
+    return [Task(pasts[day_number(cut_off)], trial.horizon_days) for cut_off in trial.cut_offs]
+
+
+def compare(
+    trial: Trial,
+    whole: Past,
+    tasks: Sequence[Task],
+    entrants: Sequence[Entrant],
+    measuring: Measuring,
+    advance: Advance,
+) -> Comparison:
+    """Let everyone foretell every task, then look at what came true."""
+    outcome = [whole.stayed_away(task.past.until_day, task.horizon_days) for task in tasks]
+    foretold: dict[str, list[np.ndarray]] = {}
+    for task in tasks:
+        for entrant in entrants:
+            name = entrant.competitor.name
+            advance(f"{trial.shop}, {trial.horizon_days} days: {name}")
+            foretold.setdefault(name, []).append(entrant.competitor.predict(task))
+    roles = {entrant.competitor.name: "ours" if entrant.ours else "rival" for entrant in entrants}
+    if any(map(_too_short, tasks)):
+        foretold[REFERENCE] = [cross_validated(task, truth) for task, truth in zip(tasks, outcome, strict=True)]
+        roles[REFERENCE] = "reference"
+    advance(f"{trial.shop}, {trial.horizon_days} days: intervals")
+    rows = Rows(
+        np.concatenate(outcome),
+        np.concatenate([task.past.customers for task in tasks]),
+        np.concatenate([task.past.purchase_day_counts for task in tasks]),
+        {name: np.concatenate(parts) for name, parts in foretold.items()},
+    )
+    sample = Sample(rows.outcome, rows.user, measuring.budget, measuring.resamples, measuring.seed)
+    with_curves = next((entrant.examples for entrant in entrants if entrant.examples), None)
+    return Comparison(
+        shop=trial.shop,
+        horizon_days=trial.horizon_days,
+        cut_offs=[str(cut_off) for cut_off in trial.cut_offs],
+        customers=len(np.unique(rows.user)),
+        rows=len(rows.user),
+        stayed_away=float(rows.outcome.mean()),
+        budget=measuring.budget,
+        resamples=measuring.resamples,
+        standings=standings(rows, roles, sample),
+        notes=[_short_log_note(task) for task in tasks if _too_short(task)],
+        examples=with_curves(tasks[-1]) if with_curves else [],
     )
 
 
-def auroc(outcome: np.ndarray, probability: np.ndarray) -> float:
-    """Chance that a random positive is ranked above a random negative, ties counting half (Mann-Whitney U)."""
-    _, inverse, count = np.unique(probability, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[inverse]
-    positives, negatives = int(outcome.sum()), int((~outcome).sum())
-    if not positives or not negatives:
-        return float("nan")
-    return float((rank[outcome].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+def _too_short(task: Task) -> bool:
+    return learnt_days(task.past, task.horizon_days) < task.horizon_days
 
 
-assert LENGTHS[-1] == MAX_DAYS
+def _short_log_note(task: Task) -> str:
+    past, learnt = task.past, learnt_days(task.past, task.horizon_days)
+    return (
+        f"The log has {past.until_day - past.first_day} days before {_DAY_0 + timedelta(days=past.until_day)}, too few "
+        f"to learn what happens within {task.horizon_days} days. Recency, logistic regression and LightGBM learnt "
+        f"{learnt} days instead; their probabilities are carried over to {task.horizon_days} days by a power law that "
+        f"is fitted to the past as well (rankings stay as they are). “{REFERENCE}” is no competitor but a mark to read "
+        "the others by: it was fitted on the outcomes of other customers, so it has seen the holdout's base rate."
+    )

@@ -1,4 +1,4 @@
-"""The trained network as an ONNX graph, checked against torch before anyone sees it."""
+"""The trained network as ONNX graphs, checked against torch and each other before anyone sees them."""
 
 import logging
 import warnings
@@ -7,92 +7,151 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+from torch import Tensor, nn
+from torch.export import Dim
 
 from consumer.core.features import TOKEN_SIZE
-from model_export.evaluate import LENGTHS, Scorer
-from model_export.model import HazardGPT
+from consumer.core.state import MAX_DAYS
+from model_export.artefact import LENGTHS, PREFILL_NAME, STEP_NAME, WEIGHTS_NAME, Scorer, session
+from model_export.model import HazardGPT, Scales, Shape, Step
+from model_export.shop import SHOP_SIZE
 
-PREFILL_NAME: Final = "prefill.onnx"
 TOLERANCE: Final = 1e-5
 _OPSET = 20
-_BATCHES_CHECKED = (1, 2, 64, 333)
+_BATCHES_CHECKED = (1, 2, 64)
+_OUTPUTS = ("log_hazards", "new_keys", "new_values")
 
 
 class ParityError(Exception):
-    """The exported graph and the network disagree."""
+    """An exported graph and the network disagree."""
 
 
-def export(model: HazardGPT, path: Path) -> None:
-    """Write `path`: inputs `tokens` (batch, length, TOKEN_SIZE), `lengths` (batch,); output `log_hazards`.
+def export(model: HazardGPT, directory: Path) -> None:
+    """Write `prefill.onnx`, `step.onnx` and `weights.npz`.
 
-    Raises `ParityError` where ONNX Runtime and torch differ by more than 1e-5 at any batch size and length.
+    prefill: `tokens` (batch, length, TOKEN_SIZE), `lengths` (batch,), `shop` (1, SHOP_SIZE) to `log_hazards` (batch,
+    heads, BINS) after the last real user-day, `new_keys` and `new_values` (layers, batch, length, head_width).
+    step: `token` (batch, TOKEN_SIZE), `shop`, past `keys` and `values`, `lengths` (batch,) to `log_hazards` and the new
+    day's `new_keys` and `new_values` (layers, batch, head_width).
+
+    Raises `ParityError` where ONNX Runtime and torch, or the two graphs, differ by more than 1e-5.
     """
-    graph = _traced(model.eval())
-    _forget_origins(graph)
-    onnx.checker.check_model(graph, full_check=True)
-    content = graph.SerializeToString(deterministic=True)
-    if (worst := largest_difference(model, content)) > TOLERANCE:
+    model = model.eval()
+    graphs = {PREFILL_NAME: _bytes(_prefill(model)), STEP_NAME: _bytes(_step(model))}
+    worst = max(largest_difference(model, graphs[PREFILL_NAME]), largest_step_difference(model, *graphs.values()))
+    if not worst <= TOLERANCE:
         raise ParityError(f"ONNX Runtime differs from torch by {worst:.1e}; at most {TOLERANCE:.0e} is accepted")
-    path.write_bytes(content)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in graphs.items():
+        (directory / name).write_bytes(content)
+    np.savez(directory / WEIGHTS_NAME, **{name: value.numpy() for name, value in model.state_dict().items()})
 
 
-def onnx_scorer(model: Path | bytes) -> Scorer:
-    """A graph as a function, on one thread."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # varying shapes would grow it without end
-    content = model if isinstance(model, bytes) else model.read_bytes()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-    def run(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(["log_hazards"], {"tokens": tokens, "lengths": lengths})[0])
-
-    return run
+def load_weights(directory: Path) -> HazardGPT:
+    """The network of a model folder, to train on from there."""
+    with np.load(directory / WEIGHTS_NAME) as stored:
+        weights = {name: torch.from_numpy(stored[name]) for name in stored.files}
+    blank = torch.zeros(TOKEN_SIZE), torch.zeros(TOKEN_SIZE), torch.zeros(SHOP_SIZE), torch.zeros(SHOP_SIZE)
+    model = HazardGPT(Scales(*blank), weights["hazards.bias"], Shape())
+    model.load_state_dict(weights)
+    return model
 
 
 def torch_scorer(model: HazardGPT) -> Scorer:
     """The network as a function."""
 
-    def run(tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def run(tokens: np.ndarray, lengths: np.ndarray, shop: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return np.asarray(model(torch.from_numpy(tokens), torch.from_numpy(lengths)))
+            return np.asarray(model(*map(torch.from_numpy, (tokens, lengths, shop)))[0])
 
     return run
 
 
-def largest_difference(model: HazardGPT, graph: bytes) -> float:
-    """Between torch and ONNX Runtime, over several batch sizes and every length, on random tokens."""
-    expected, actual = torch_scorer(model), onnx_scorer(graph)
-    rng = np.random.default_rng(0)
+def largest_difference(model: HazardGPT, prefill: bytes) -> float:
+    """Between torch and the prefill graph, over several batch sizes and every length, on random tokens."""
+    graph, rng = session(prefill), np.random.default_rng(0)
     worst = 0.0
     for length in LENGTHS:
         for batch in _BATCHES_CHECKED:
-            tokens = rng.normal(scale=3.0, size=(batch, length, TOKEN_SIZE)).astype(np.float32)
-            lengths = rng.integers(1, length + 1, size=batch)
-            difference = expected(tokens, lengths) - actual(tokens, lengths)
-            worst = max(worst, float(np.abs(difference).max()))
+            inputs = _random_inputs(rng, batch, length)
+            with torch.no_grad():
+                expected = [each.numpy() for each in model(*map(torch.from_numpy, inputs.values()))]
+            worst = max(worst, _apart(expected, graph.run(_OUTPUTS, inputs)))
     return worst
 
 
-def _traced(model: HazardGPT) -> onnx.ModelProto:
+def largest_step_difference(model: HazardGPT, prefill: bytes, step: bytes) -> float:
+    """Between stepping to the last day, in torch and in the step graph, and the prefill graph over all days."""
+    graph, whole, rng = session(step), session(prefill), np.random.default_rng(1)
+    worst = 0.0
+    for length in LENGTHS[1:]:
+        for batch in _BATCHES_CHECKED:
+            inputs = _random_inputs(rng, batch, length)
+            rows, last = np.arange(batch), inputs["lengths"] - 1
+            hazards, keys, values = whole.run(_OUTPUTS, inputs)
+            past = {"keys": keys[:, :, :-1], "values": values[:, :, :-1], "lengths": last}
+            given = {"token": inputs["tokens"][rows, last], "shop": inputs["shop"]} | past
+            expected = [hazards, keys[:, rows, last], values[:, rows, last]]
+            with torch.no_grad():
+                in_torch = [each.numpy() for each in Step(model)(*map(torch.from_numpy, given.values()))]
+            worst = max(worst, _apart(expected, graph.run(_OUTPUTS, given)), _apart(expected, in_torch))
+    return worst
+
+
+def _random_inputs(rng: np.random.Generator, batch: int, length: int) -> dict[str, np.ndarray]:
+    return {
+        "tokens": rng.normal(scale=3.0, size=(batch, length, TOKEN_SIZE)).astype(np.float32),
+        "lengths": rng.integers(1, length + 1, size=batch),
+        "shop": rng.normal(size=(1, SHOP_SIZE)).astype(np.float32),
+    }
+
+
+def _apart(expected: list[np.ndarray], actual: list[np.ndarray]) -> float:
+    return max(float(np.abs(one - other).max()) for one, other in zip(expected, actual, strict=True))
+
+
+def _prefill(model: HazardGPT) -> onnx.ModelProto:
+    batch, length = Dim("batch"), Dim("length", max=MAX_DAYS)
+    given = torch.zeros(2, 3, TOKEN_SIZE), torch.tensor([2, 3]), torch.zeros(1, SHOP_SIZE)
+    return _traced(model, given, ("tokens", "lengths", "shop"), ({0: batch, 1: length}, {0: batch}, None))
+
+
+def _step(model: HazardGPT) -> onnx.ModelProto:
+    batch, past = Dim("batch"), Dim("past", max=MAX_DAYS)
+    shape = model.shape
+    kept = torch.zeros(shape.layers, 2, 3, shape.head_width)
+    given = torch.zeros(2, TOKEN_SIZE), torch.zeros(1, SHOP_SIZE), kept, kept.clone(), torch.tensor([2, 3])
+    along = {1: batch, 2: past}
+    return _traced(
+        Step(model), given, ("token", "shop", "keys", "values", "lengths"), ({0: batch}, None, along, along, {0: batch})
+    )
+
+
+def _traced(
+    module: nn.Module, given: tuple[Tensor, ...], names: tuple[str, ...], dynamic: tuple[dict[int, Dim] | None, ...]
+) -> onnx.ModelProto:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports that torchvision is not installed
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length", max=LENGTHS[-1])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # `batch` names an axis of both inputs, as it should
+        warnings.simplefilter("ignore", UserWarning)  # `batch` names an axis of several inputs, as it should
         program = torch.onnx.export(
-            model,
-            (torch.zeros(2, 3, TOKEN_SIZE), torch.tensor([2, 3])),
-            input_names=["tokens", "lengths"],
-            output_names=["log_hazards"],
-            dynamic_shapes={"tokens": {0: batch, 1: length}, "lengths": {0: batch}},
+            module,
+            given,
+            input_names=list(names),
+            output_names=list(_OUTPUTS),
+            dynamic_shapes=dynamic,
             opset_version=_OPSET,
             dynamo=True,
             verbose=False,
         )
     assert program is not None
     return program.model_proto
+
+
+def _bytes(graph: onnx.ModelProto) -> bytes:
+    _forget_origins(graph)
+    onnx.checker.check_model(graph, full_check=True)
+    return graph.SerializeToString(deterministic=True)
 
 
 def _forget_origins(graph: onnx.ModelProto) -> None:

@@ -1,32 +1,59 @@
-"""Tier thresholds from the training period: how much less likely a customer's return has become.
+"""Tier thresholds for an alert budget: so many customers alerted within a horizon, as a share of those active.
 
-The yardstick is the chance of a purchase within the horizon right after an average purchase. A customer is at risk
-when that chance has fallen to a third of it, critical at a sixth. Unlike a share of all customers, it does not
-depend on how many lapsed ones a shop still keeps on file.
+Every purchase begins an episode that ends in an alert if the customer stays away until the risk reaches the threshold,
+which has the chance exp(-L(crossing)). Purchases per horizon times the mean of these chances is the number of alerts.
 """
 
 from typing import Final
 
 import numpy as np
 
-from consumer.core.features import TOKEN_NAMES
-from consumer.core.risk import churn_probability
-from model_export.data import HEADS, PRIMARY_TARGET, Panel
+from consumer.core.risk import crossing_days, exposure_days
+from consumer.core.state import MAX_DAYS, States
 from schemas.manifest import Thresholds
 
-AT_RISK_RETURN_CHANCE: Final = 1 / 3
-CRITICAL_RETURN_CHANCE: Final = 1 / 6
-_PURCHASES = TOKEN_NAMES.index("log1p_purchases")
-_HEAD = HEADS.index(PRIMARY_TARGET)
+ALERT_BUDGET: Final = 0.1
+GRACE_DAYS: Final = 7.0  # as the service's default
+CRITICAL_SHARE: Final = 1 / 3  # of the customers alerted, how many are to become critical
+ACTIVE_DAYS: Final = 365  # an active customer has bought within so many days
+_GRID: Final = np.concatenate((np.arange(0.02, 0.98, 0.01), 1 - np.geomspace(0.02, 1e-3, 40)))
+_FARTHEST_DAYS: Final = 3650.0
 
 
-def thresholds(panel: Panel, log_hazards: np.ndarray, horizon_days: float) -> Thresholds:
-    """Churn probabilities that open the tiers; `log_hazards` (N, heads, BINS) after each of the panel's user-days."""
-    bought = panel.tokens[:, _PURCHASES] > 0
-    after_purchase = log_hazards[bought, _HEAD]
-    churn = churn_probability(after_purchase, np.zeros(len(after_purchase)), horizon_days)
-    chance = 1.0 - float(churn.mean())
-    return Thresholds(
-        at_risk=round(1.0 - chance * AT_RISK_RETURN_CHANCE, 4),
-        critical=round(1.0 - chance * CRITICAL_RETURN_CHANCE, 4),
-    )
+def thresholds(
+    after_purchase: np.ndarray, purchases_share: float | np.ndarray, horizon_days: float, budget: float = ALERT_BUDGET
+) -> Thresholds:
+    """The lowest thresholds that keep within `budget` (at risk) and a third of it (critical).
+
+    `after_purchase` (N, bins): calibrated log-hazards right after purchases; `purchases_share`: purchase days per
+    horizon and active customer, one for all or each purchase's own shop's (N,).
+    """
+    alerts = (purchases_share * _alert_chances(after_purchase, horizon_days)).mean(axis=1)
+    alerts[-1] = 0.0
+    at_risk, critical = (int(np.argmax(alerts <= share)) for share in (budget, budget * CRITICAL_SHARE))
+    critical = max(critical, at_risk + 1) if at_risk + 1 < len(_GRID) else at_risk
+    at_risk = min(at_risk, critical - 1)
+    return Thresholds(at_risk=round(float(_GRID[at_risk]), 4), critical=round(float(_GRID[critical]), 4))
+
+
+def _alert_chances(log_hazards: np.ndarray, horizon_days: float) -> np.ndarray:
+    """Chances that each purchase is followed by an alert, per threshold of the grid: (thresholds, N)."""
+    hazards = np.exp(log_hazards.astype(np.float64))
+    begin = np.full(len(log_hazards), GRACE_DAYS)
+    chances = np.empty((len(_GRID), len(log_hazards)))
+    for row, threshold in enumerate(_GRID):
+        silence = crossing_days(log_hazards, begin, horizon_days, float(threshold))
+        stays = np.exp(-(hazards * exposure_days(np.minimum(silence, _FARTHEST_DAYS))).sum(axis=1))
+        chances[row] = np.where(silence < _FARTHEST_DAYS, stays, 0.0)
+    return chances
+
+
+def after_purchases(states: States, from_day: int, limit: int, rng: np.random.Generator) -> tuple[States, int]:
+    """States cut off right after their purchases from `from_day` on: a sample of at most `limit`, and how many."""
+    present = np.arange(MAX_DAYS) < states.header["days"].astype(np.int64)[:, None]
+    hit = present & (states.days["purchases"] > 0) & (states.days["day"] >= from_day)
+    rows, slots = np.nonzero(hit)
+    chosen = np.sort(rng.choice(len(rows), min(limit, len(rows)), replace=False))
+    cut = states.take(rows[chosen])
+    cut.header["days"] = slots[chosen] + 1
+    return cut, len(rows)

@@ -5,7 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MANIFEST_NAME: Final = "manifest.json"
 
@@ -29,7 +29,7 @@ class Thresholds(_Value):
 
 
 class TrainingData(_Value):
-    """The events a model was fitted to."""
+    """The shop's own log: what shop token, calibration, thresholds and any fine-tuning come from."""
 
     source: str = Field(description="Name of the event log.")
     sha256: Sha256 = Field(description="Of the event file as it was read.")
@@ -41,29 +41,64 @@ class TrainingData(_Value):
     user_days: int
 
 
-class Reproduction(_Value):
-    """What it takes to get the same weights again from the same events, on the same kind of processor."""
+class Pretraining(_Value):
+    """The simulated shops that the weights come from; the same values give the same weights again."""
 
     seed: int
-    epochs: int
+    steps: int
+    shops: int
+    customers: int
+    families: tuple[str, ...] = Field(description="Habits that the simulated shops may have.")
     torch_version: str
+
+
+class FineTuning(_Value):
+    """How the weights were fitted to the shop's own log."""
+
+    seed: int
+    steps: int = Field(description="0: the base weights were kept.")
+    validation_loss: float | None = Field(description="Nats per customer on the latest days, held back.")
+    base_loss: float | None = Field(description="The same for the base weights.")
+    why_base: str = Field("", description="Why the base weights were kept, if they were.")
+    torch_version: str
+
+
+class Calibration(_Value):
+    """Added to every log-hazard."""
+
+    offset: float = 0.0
+    persistence: float = Field(0.0, description="Share of the latest window's miss that is expected to last.")
+    window_days: int = Field(0, description="The last days of the log, on which it was fitted; 0: it was not.")
 
 
 class Manifest(_Value):
     """Lies beside the graphs as `manifest.json`; the service refuses what does not match it."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     model_version: str
+    licence: str
     files: dict[str, Sha256] = Field(description="File name to the SHA-256 of its content.")
     feature_version: int
     token_names: tuple[str, ...]
+    shop_token_names: tuple[str, ...]
+    shop_token: tuple[float, ...] = Field(description="What the graphs are told of the shop.")
     bin_edges_days: tuple[float, ...] = Field(description="Right edges; the last hazard holds for ever.")
     horizon_days: int
     heads: tuple[str, ...] = Field(description="Targets of `log_hazards`' second axis, in order.")
+    calibration: Calibration
+    alert_budget: Probability = Field(description="Customers to alert in a horizon, as a share of those active.")
     thresholds: Thresholds
-    training: TrainingData
+    pretraining: Pretraining
+    shop: TrainingData | None = Field(None, description="None: made for a shop of which nothing is known.")
+    fine_tuning: FineTuning | None = Field(None, description="None: the base weights.")
     metrics: dict[str, float]
-    reproduction: Reproduction
+
+    @model_validator(mode="after")
+    def _every_value_has_a_name(self) -> "Manifest":
+        if len(self.shop_token) != len(self.shop_token_names):
+            values, names = len(self.shop_token), len(self.shop_token_names)
+            raise ValueError(f"shop_token has {values} values and {names} names")
+        return self
 
 
 def hash_file(path: Path) -> str:

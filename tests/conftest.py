@@ -1,6 +1,7 @@
-"""Servers shared by all tests: started once, real ones."""
+"""What all tests share: real servers, started once, and a model with random weights, made once."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -23,3 +24,13 @@ def valkey() -> Iterator[RedisServer]:
     """A Valkey for the whole session; tests use groups, and so keys, of their own."""
     with redis_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights; whoever changes it takes a copy."""
+    from tiny_model import random_folder
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    random_folder(folder)
+    return folder

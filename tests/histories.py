@@ -7,7 +7,7 @@ import numpy as np
 
 from consumer.core.alerts import Evidence
 from consumer.core.calendar import DAY_MS, Calendar
-from consumer.core.events import ERASE, KIND_OF, Events
+from consumer.core.events import ERASE, KIND_OF, KINDS, Events
 from consumer.core.features import TOKEN_SIZE
 from consumer.core.fold import FoldRules, Target, fold
 from consumer.core.policy import Policy, PolicyRules
@@ -65,6 +65,29 @@ def folded(history: Sequence[Happened], rules: FoldRules | None = None, users: i
     states = empty_states(users)
     fold(states, columns(history), rules or fold_rules())
     return states
+
+
+def random_states(users: int = 120, events: int = 2_000, seed: int = 7) -> States:
+    """Users with anything from one event to more active days than are kept."""
+    rng = np.random.default_rng(seed)
+    share = rng.exponential(size=users) ** 3
+    states = empty_states(users)
+    fold(
+        states,
+        Events(
+            row=rng.choice(users, size=events, p=share / share.sum()),
+            time_ms=np.sort(rng.integers(0, 200 * DAY_MS, size=events)),
+            kind=rng.integers(0, len(KINDS), size=events).astype(np.int8),
+            id_hash=rng.integers(1, 2**63, size=events).astype(np.uint64),
+            value=rng.gamma(1.0, 30.0, size=events),
+            discount=rng.gamma(1.0, 3.0, size=events),
+            dwell_s=rng.gamma(1.0, 60.0, size=events),
+            sentiment=np.where(rng.random(events) < 0.9, np.nan, rng.uniform(-1, 1, size=events)),
+            coupon=rng.random(events) < 0.1,
+        ),
+        fold_rules(),
+    )
+    return states.take(np.flatnonzero(states.header["days"]))
 
 
 def fold_rules(timezone: str = "UTC", target: Target = "purchase", max_lateness_ms: int = DAY_MS) -> FoldRules:

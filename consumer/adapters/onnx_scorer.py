@@ -8,6 +8,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.fold import Target
+from consumer.core.risk import calibrated
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.errors import ConfigurationError
 from schemas.manifest import Manifest, ManifestError, load_manifest
@@ -25,6 +26,7 @@ class OnnxScorer:
         if target not in self.manifest.heads:
             raise ConfigurationError(f"the model in {model_dir} knows {self.manifest.heads}, but not target {target!r}")
         self._head = self.manifest.heads.index(target)
+        self._shop = np.array([self.manifest.shop_token], np.float32)
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -37,8 +39,9 @@ class OnnxScorer:
 
     def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Scorer.log_hazards`."""
-        [hazards] = self._session.run(["log_hazards"], {"tokens": tokens, "lengths": lengths})
-        return np.asarray(hazards)[:, self._head]
+        given = {"tokens": tokens, "lengths": lengths, "shop": self._shop}
+        [hazards] = self._session.run(["log_hazards"], given)
+        return calibrated(np.asarray(hazards)[:, self._head], self.manifest.calibration.offset)
 
 
 def verified_manifest(model_dir: Path) -> Manifest:

@@ -5,9 +5,10 @@ from typing import Final
 
 import numpy as np
 
-from consumer.core.state import MAX_DAYS, NO_DAY, NO_TIME, States
+from consumer.core.state import MAX_DAYS, NO_DAY, NO_TIME, TRENDS, States
+from consumer.core.trends import TREND_NAMES, through
 
-FEATURE_VERSION: Final = 1
+FEATURE_VERSION: Final = 2
 WINDOWS_DAYS: Final = (1, 7, 30, 90)
 
 _LOG_COUNTS = (
@@ -16,7 +17,7 @@ _LOG_COUNTS = (
 )  # fmt: skip
 _LOG_SUMS = ("spend", "refunded", "discount", "dwell_s")
 _LOG_GAPS = ("gap_days", "purchase_gap_days")
-LOG_TOKENS: Final = _LOG_COUNTS + _LOG_SUMS + _LOG_GAPS
+LOG_TOKENS: Final = _LOG_COUNTS + _LOG_SUMS + _LOG_GAPS + TREND_NAMES
 TOKEN_NAMES: Final = (
     *(f"log1p_{name}" for name in LOG_TOKENS),
     "mean_sentiment", "no_earlier_day", "no_earlier_purchase", "weekday_sin", "weekday_cos",
@@ -27,9 +28,8 @@ TOKEN_SIZE: Final = len(TOKEN_NAMES)
 def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
     """Model input: float32 (U, length, TOKEN_SIZE), one token per user-day, oldest first, zero-padded at the end.
 
-    No user may have more than `length` days. A token depends on its own day and earlier ones only, and on nothing
-    that leaves with the oldest day, so that a closed day's token never changes: training, replay and serving see
-    equal bits.
+    No user may have more than `length` days. A token depends on its own day and earlier ones only, those that left
+    the 64 included, so that a closed day's token never changes: training, replay and serving see equal bits.
     """
     days = states.days[:, :length]
     present = np.arange(length) < states.header["days"].astype(np.int64)[:, None]
@@ -37,8 +37,9 @@ def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
     logs = np.empty((len(states), length, len(LOG_TOKENS)))
     for position, name in enumerate(_LOG_COUNTS + _LOG_SUMS):
         logs[..., position] = days[name]
-    logs[..., -2] = np.maximum(gap, 0)
-    logs[..., -1] = np.maximum(purchase_gap, 0)
+    logs[..., -TRENDS - 2] = np.maximum(gap, 0)
+    logs[..., -TRENDS - 1] = np.maximum(purchase_gap, 0)
+    logs[..., -TRENDS:] = through(states.header["evicted_trends"], gap, days)
     np.log1p(np.where(present[..., None], logs, 0.0), out=logs)
 
     weekday = (days["day"] % 7) * (2 * np.pi / 7)

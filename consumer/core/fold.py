@@ -9,6 +9,7 @@ import numpy as np
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
 from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, USER_DAY, States, reset
+from consumer.core.trends import advanced, increments
 from schemas.event import EventType
 
 SESSION_GAP_MS = 30 * 60 * 1000
@@ -112,9 +113,12 @@ def _open_days(states: States, rows: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 def _evict_oldest(states: States, rows: np.ndarray) -> None:
     oldest = states.days[rows, 0]
-    states.header["evicted_day"][rows] = oldest["day"]
+    header = states.header
+    gap_days = oldest["day"].astype(np.int64) - header["evicted_day"][rows]
+    header["evicted_trends"][rows] = advanced(header["evicted_trends"][rows], gap_days, increments(oldest))
+    header["evicted_day"][rows] = oldest["day"]
     bought = oldest["purchases"] > 0
-    states.header["evicted_purchase_day"][rows[bought]] = oldest["day"][bought]
+    header["evicted_purchase_day"][rows[bought]] = oldest["day"][bought]
     states.days[rows, :-1] = states.days[rows, 1:]
 
 

@@ -16,6 +16,11 @@ _LEFT_DAYS = np.concatenate(([0.0], BIN_EDGES_DAYS[:-1]))
 _WIDTH_DAYS = np.concatenate((np.diff(BIN_EDGES_DAYS, prepend=0.0)[:-1], [np.inf]))
 
 
+def calibrated(log_hazards: np.ndarray, offset: float) -> np.ndarray:
+    """Log-hazards (..., bins) moved to the level that a shop's latest months ask for; float32."""
+    return log_hazards + np.float32(offset)
+
+
 def exposure_days(until_days: np.ndarray) -> np.ndarray:
     """Days spent in each bin by the time `until_days`: shape (...,) to (..., bins); L = sum(exposure * hazard)."""
     return np.clip(until_days[..., None] - _LEFT_DAYS, 0.0, _WIDTH_DAYS)
@@ -30,6 +35,43 @@ def window_hazard(log_hazards: np.ndarray, silence_days: np.ndarray, horizon_day
 def churn_probability(log_hazards: np.ndarray, silence_days: np.ndarray, horizon_days: float) -> np.ndarray:
     """P(no target event in the next `horizon_days`), per row."""
     return np.exp(-window_hazard(log_hazards, silence_days, horizon_days))
+
+
+def expected_events(log_hazards: np.ndarray, silence_days: np.ndarray, horizon_days: float) -> np.ndarray:
+    """Expected number of days with a target event in the next `horizon_days`: (N, bins), (N,) to (N,).
+
+    The first comes as the curve says after this silence. After each, the process begins anew with the same curve at no
+    silence, so that the expected number m(t) in t days after one solves the renewal equation
+    m(t) = sum over k of p(k) (1 + m(t - k)), p(k) being the chance that the next is k days later. (Discrete-time
+    renewal equation; e.g. Feller 1968, "An Introduction to Probability Theory and Its Applications", vol. 1, ch. XIII;
+    Cox 1962, "Renewal Theory", ch. 4.) A last part of a day counts with its share of the day's hazard.
+    """
+    days = int(horizon_days)
+    until_days = np.append(np.arange(days + 1.0), horizon_days)
+    anew = _survival(log_hazards, np.zeros_like(silence_days), until_days)
+    chance = anew[:days] - anew[1 : days + 1]
+    rest_days = np.arange(days + 1.0) + (horizon_days - days)
+    in_rest = anew[: days + 1] - _survival(log_hazards, np.zeros_like(silence_days), rest_days)
+    after = np.empty((days + 1, len(log_hazards)))  # 1 + the expected number in k days and that part of one
+    for k in range(days + 1):
+        after[k] = 1.0 + in_rest[k] + np.einsum("kn,kn->n", chance[:k], after[:k][::-1])
+    now = _survival(log_hazards, silence_days, until_days)
+    first = now[:days] - now[1 : days + 1]
+    return np.einsum("kn,kn->n", first, after[:days][::-1]) + now[days] - now[days + 1]
+
+
+def _survival(log_hazards: np.ndarray, silence_days: np.ndarray, days: np.ndarray) -> np.ndarray:
+    """P(no target event within `days` (K,) | silence): (K, N)."""
+    hazards = np.exp(log_hazards.astype(np.float64))
+    at_left = np.cumsum(hazards[:, :-1] * _WIDTH_DAYS[:-1], axis=1)
+    at_left = np.concatenate((np.zeros((len(hazards), 1)), at_left), axis=1)
+    rows = np.arange(len(hazards))
+
+    def cumulative(until_days: np.ndarray) -> np.ndarray:
+        bins = np.searchsorted(BIN_EDGES_DAYS[:-1], until_days, side="right")
+        return at_left[rows, bins] + (until_days - _LEFT_DAYS[bins]) * hazards[rows, bins]
+
+    return np.exp(cumulative(silence_days) - cumulative(silence_days + days[:, None]))
 
 
 def breakpoints_days(horizon_days: float) -> np.ndarray:

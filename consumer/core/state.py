@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 MAX_DAYS = 64
 RECENT_IDS = 16
 NO_DAY = np.iinfo(np.int32).min
@@ -23,6 +23,7 @@ COUNTS = (
     "reviews", "opinions", "negative_texts", "tickets", "email_opens", "campaign_contacts", "coupons",
     "unsubscribes",
 )  # fmt: skip
+TRENDS = 9  # decayed sums, see consumer.core.trends
 SUMS = ("spend", "refunded", "discount", "dwell_s", "sentiment")
 
 USER_DAY = np.dtype(
@@ -50,6 +51,7 @@ HEADER = np.dtype(
         ("anchor_id", "<u8"),  # id hash of the last event when it began: what identifies the episode
         ("due_ms", "<i8"),  # when the pending silence timer fires
         ("recent_ids", "<u8", (RECENT_IDS,)),
+        ("evicted_trends", "<f4", (TRENDS,)),  # of all days that left the 64, as of `evicted_day`
         ("log_hazards", "<f4", (BINS,)),  # of the target event, counted from the end of the last active day
     ]
 )

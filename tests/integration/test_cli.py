@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from consumer.cli import app
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.settings import DEFAULT_MODEL_DIR
 from support import Shop, event, shop_settings
 
 JUNE_MS = 1_748_736_000_000  # 2025-06-01, 00:00 UTC
@@ -44,9 +43,9 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str, **var
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A copy of the shipped model."""
-    return Path(shutil.copytree(DEFAULT_MODEL_DIR, tmp_path / "model"))
+def model(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of a model."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
 
 
 def remove_graph(model: Path) -> None:

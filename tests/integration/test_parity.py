@@ -12,8 +12,13 @@ from consumer.core.decode import decode
 from consumer.core.features import rolling, tokens
 from consumer.core.fold import Fate, FoldRules, fold
 from consumer.core.state import States, pack, unpack
-from model_export.data import Log, panel_of, read_log
-from model_export.evaluate import LENGTHS
+from model_export.artefact import LENGTHS
+from model_export.calibrate import targets_of
+from model_export.data import Log
+from model_export.folder import ShopLog
+from model_export.panel import panel_of
+from model_export.shop import SHOP_SIZE
+from model_export.tasks import Past
 from schemas.files import read_events
 
 CDNOW = Path(__file__).parents[2] / "data" / "cdnow" / "events.csv.xz"
@@ -23,9 +28,15 @@ END_MS = (UNTIL - date(1970, 1, 1)).days * 86_400_000
 
 
 @pytest.fixture(scope="module")
-def trained_on() -> Log:
+def past() -> Past:
+    """The log as training reads it."""
+    return ShopLog(CDNOW, "cdnow").past(UNTIL)
+
+
+@pytest.fixture(scope="module")
+def trained_on(past: Past) -> Log:
     """The log as training sees it: folded in one go."""
-    return read_log(CDNOW, UNTIL, RULES)
+    return past.log
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +85,10 @@ def test_packed_states_are_equal(trained_on: Log, served: dict[str, bytes]) -> N
     assert pack(trained_on.states) == [served[user] for user in trained_on.users]
 
 
-def test_serving_tokens_are_training_tokens(trained_on: Log, served_states: States) -> None:
+def test_serving_tokens_are_training_tokens(past: Past, trained_on: Log, served_states: States) -> None:
     """Tokens made in batches of any size and padded to any length are the training panel's, to the bit."""
-    panel = panel_of(trained_on)
+    rows, moment = np.arange(len(trained_on.users)), np.full(len(trained_on.users), trained_on.until_day)
+    panel = panel_of(trained_on.states, rows, moment, targets_of(past), np.zeros(SHOP_SIZE, np.float32))
     for rows, states in _in_random_batches(served_states):
         count = states.header["days"].astype(np.int64)
         length = next(length for length in LENGTHS if length >= count.max())

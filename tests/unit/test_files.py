@@ -3,9 +3,12 @@
 import gzip
 import json
 import lzma
+import random
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +340,50 @@ def test_files_compressed_in_parts_are_read_whole(tmp_path: Path, compression: s
     parts = [HEAD, "a,purchase,2024-01-01,1\n", "b,purchase,2024-01-01,1\n"]
     path = tmp_path / f"events.csv{compression}"
     assert [key for key, _ in records(path, b"".join(compress(part.encode()) for part in parts))] == [b"a", b"b"]
+
+
+# Streaming.
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str, compression: str) -> None:
+    """Of 15 MB no more is held than a few rows, and what the compressor looks back on."""
+    texts = [random.Random(number).randbytes(1_500).hex() for number in range(5_000)]
+    count = len(texts)
+    columns = {"user_id": ["u"] * count, "event_type": ["review"] * count, "occurred_at": [1] * count, "text": texts}
+    FORMATS[suffix](columns, tmp_path / f"plain{suffix}")
+    path = tmp_path / f"events{suffix}{compression}"
+    quickly = COMPRESSIONS | {".xz": partial(lzma.compress, preset=0)}
+    path.write_bytes(quickly[compression]((tmp_path / f"plain{suffix}").read_bytes()))
+    tracemalloc.start()
+    assert sum(1 for _ in read_events(path)) == count
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 12e6
+
+
+def test_a_long_line_is_one_bad_row(tmp_path: Path) -> None:
+    """Three million bytes without an end are not three rows, and not held in memory either."""
+    content = GOOD_LINE + b"x" * 3_000_000 + b"\n" + GOOD_LINE
+    decoded = decode(records(tmp_path / "events.jsonl", content), NOW_MS)
+    assert [(each.index, each.code) for each in decoded.rejected] == [(1, RejectCode.RECORD_TOO_LARGE)]
+
+
+def test_an_unclosed_quote_is_an_error(tmp_path: Path) -> None:
+    """Rather than one row that swallows the rest of the file."""
+    content = HEAD + 'a,purchase,2024-01-01,"1\n' + "b,purchase,2024-01-01,1\n" * 10_000
+    with pytest.raises(EventFileError, match="field larger than"):
+        records(tmp_path / "events.csv", content)
+
+
+def test_a_column_that_comes_twice_is_an_error(tmp_path: Path) -> None:
+    """Which of the two is meant would be a guess."""
+    with pytest.raises(EventFileError, match="more than one column user_id"):
+        records(tmp_path / "events.csv", "user_id,user_id,event_type,occurred_at\na,b,purchase,2024-01-01\n")
+
+
+def test_short_rows_lack_their_last_fields(tmp_path: Path) -> None:
+    """What a row does not have is absent, and the decoder judges whether that matters."""
+    decoded = decode(records(tmp_path / "events.csv", HEAD + "a,purchase,2024-01-01\nb,purchase\n"), NOW_MS)
+    assert (decoded.users, [each.index for each in decoded.rejected]) == (["a"], [1])

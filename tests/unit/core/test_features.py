@@ -5,10 +5,12 @@ import pytest
 
 from consumer.core.features import TOKEN_NAMES, TOKEN_SIZE, WINDOWS_DAYS, rolling, tokens
 from consumer.core.state import COUNTS, MAX_DAYS, SUMS, empty_states
+from consumer.core.trends import TREND_NAMES
 from histories import DAY_0, Happened, day, fold_rules, folded
 from schemas.event import EventType
 
 VIEW, BUY, CART = EventType.VIEW_ITEM, EventType.PURCHASE, EventType.ADD_TO_CART
+NOT_OF_THE_DAY = ("weekday", *(f"log1p_{name}" for name in TREND_NAMES))
 HISTORY = [
     Happened(CART, day(0), dwell_s=30.0),
     Happened(BUY, day(0.1), value=20.0, discount=2.0),
@@ -36,9 +38,9 @@ def test_every_count_and_sum_has_a_token() -> None:
 
 
 def test_a_token_tells_the_day() -> None:
-    """Counts and sums are log(1 + x), gaps count days; all that did not happen is zero."""
+    """Counts and sums are log(1 + x), gaps count days; all that did not happen is zero, trends apart."""
     result = named(tokens(folded(HISTORY))[0, 2])
-    told = {name: value for name, value in result.items() if value and not name.startswith("weekday")}
+    told = {name: value for name, value in result.items() if value and not name.startswith(NOT_OF_THE_DAY)}
     expected = {
         "log1p_events": np.log(2),
         "log1p_sessions": np.log(2),
@@ -48,6 +50,17 @@ def test_a_token_tells_the_day() -> None:
         "log1p_purchase_gap_days": np.log(11),
     }
     assert told == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_token_tells_how_often_the_user_used_to_come() -> None:
+    """Trends of three active days, of which the first and the last had a purchase, are halved every half-life."""
+    result = named(tokens(folded(HISTORY))[0, 2])
+    active = sum(0.5 ** (days / 14) for days in (10, 6, 0))
+    bought = sum(0.5 ** (days / 240) for days in (10, 0))
+    spend = np.log(21) * 0.5 ** (10 / 60) + np.log(6)
+    assert result["log1p_active_days_14d"] == pytest.approx(np.log1p(active))
+    assert result["log1p_purchase_days_240d"] == pytest.approx(np.log1p(bought))
+    assert result["log1p_log_spend_60d"] == pytest.approx(np.log1p(spend))
 
 
 def test_the_weekday_is_an_angle() -> None:
