@@ -73,7 +73,7 @@ def say_adapted(out: Path, manifest: "Manifest") -> None:
 
 @explained
 def score(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC[@FROM..TO].")],
+    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
     as_of: Annotated[str, typer.Option(help="A day (its midnight) or a time; nothing at or after it is read.")],
     horizon_days: Annotated[float, typer.Option(help="Churned: no purchase in so many days.")],
     out: Annotated[Path, typer.Option(help=".csv, .jsonl (also .gz, .xz, .zst) or .parquet.")],
@@ -115,7 +115,7 @@ def train_pretrain(
 @train_app.command("finetune")
 @explained
 def train_finetune(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC[@FROM..TO].")],
+    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
     until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the weights to begin with; default: shipped.")] = None,
@@ -137,7 +137,7 @@ def train_finetune(
 @train_app.command("calibrate")
 @explained
 def train_calibrate(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC[@FROM..TO].")],
+    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
     until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the model to calibrate; default: shipped.")] = None,
@@ -160,7 +160,7 @@ def train_ablate(
     data: Annotated[Path, typer.Option(help="Folder with the three real logs: the full suite.")],
     out: Annotated[Path, typer.Option(help="JSON file; runs that it holds already are not made again.")],
     steps: Annotated[int, typer.Option(min=1, help="Of each network.")] = 600,
-    seed: Annotated[int, typer.Option(help="Same seed, same weights.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same weights.")] = 1,
     only: Annotated[list[str] | None, typer.Option(help="Name of a run; may be given again. Default: all.")] = None,
 ) -> None:
     """What each prior, input and architecture bought, by short runs. Needs the extras `train` and `evaluate`."""

@@ -3,11 +3,11 @@
 import asyncio
 import re
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import date
 from os import environ
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +25,11 @@ from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
 from consumer.settings import DEFAULT_MODEL_DIR, Settings, load_settings
 from consumer.tables import how_judged, summary_table
+from model_export.folder import ShopLog, run_calibration
+from model_export.thresholds import ALERT_BUDGET
 from schemas.files import EventFileError, count_events
 
-CDNOW_KNOWN_UNTIL = "1997-10-01"  # half of the log, 39 of 78 weeks
+CDNOW_KNOWN_UNTIL = date(1997, 10, 1)  # half of the log, 39 of 78 weeks
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
 _LOOK_EVERY_S = 0.25
@@ -118,11 +120,11 @@ def _calibrated(events: Path, settings: Settings, stack: ExitStack, console: Con
     """The shipped model, told of the shop by the first half of its log, as a user would do it: for our log alone."""
     if events != CDNOW or settings.model_dir != DEFAULT_MODEL_DIR:
         return settings
-    folder = stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-"))
-    command = [sys.executable, "-m", "consumer", "train", "calibrate", "--events", str(events)]
-    subprocess.run([*command, "--until", CDNOW_KNOWN_UNTIL, "--out", folder], check=True, stdout=subprocess.DEVNULL)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-")))
+    log = ShopLog(events, "cdnow", settings.timezone)
+    run_calibration(log, CDNOW_KNOWN_UNTIL, DEFAULT_MODEL_DIR, folder, ALERT_BUDGET)
     console.print(f"Model: never trained on this shop; calibrated on what happened there before {CDNOW_KNOWN_UNTIL}")
-    return settings.model_copy(update={"model_dir": Path(folder)})
+    return settings.model_copy(update={"model_dir": folder})
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from consumer.errors import ConfigurationError
 from consumer.settings import DEFAULT_MODEL_DIR, Settings
 from model_export.ablation_results import read_results
 from model_export.artefact import Artefact
-from model_export.bars import Bar, bars
+from model_export.bars import ZEROSHOT, Bar, bars
 from model_export.baselines import rivals
 from model_export.comparison import Comparison
 from model_export.evaluate import Entrant, Measuring, Trial, evaluate, steps, suite
@@ -24,7 +24,7 @@ from model_export.report import write_report
 from model_export.tasks import EvaluationError
 from model_export.zeroshot import Zeroshot, examples
 from schemas.files import EventFileError
-from schemas.manifest import ManifestError
+from schemas.manifest import Manifest, ManifestError
 
 if TYPE_CHECKING:
     from model_export.finetuned import Finetuned
@@ -70,9 +70,11 @@ def evaluate_logs(
     """
     trials = chosen.trials()
     rules = FoldRules(Calendar("UTC" if chosen.data else settings.timezone))
+    first_cut_off = min(cut_off for trial in trials for cut_off in trial.cut_offs)
     try:
         ablated = read_results(ablations) if ablations else ()
         entrants = field_of(model_dir or DEFAULT_MODEL_DIR, tune)
+        _check_unseen(Artefact.load(model_dir or DEFAULT_MODEL_DIR).manifest, first_cut_off)
         with _progress(steps(trials, entrants)) as advance:
             found = evaluate(trials, entrants, rules, Measuring(budget), advance)
     except (EvaluationError, EventFileError, ManifestError) as error:
@@ -84,7 +86,8 @@ def evaluate_logs(
 
 def field_of(model_dir: Path, tune: bool) -> list[Entrant]:
     """Everyone who takes part: ours first."""
-    ours = [_ours(Zeroshot(Artefact.load(model_dir)))]
+    artefact = Artefact.load(model_dir)
+    ours = [_ours(Zeroshot(artefact, artefact.manifest.model_version if artefact.manifest.shop else ZEROSHOT))]
     if tune:
         from model_export.finetuned import Finetuned
 
@@ -94,6 +97,15 @@ def field_of(model_dir: Path, tune: bool) -> list[Entrant]:
 
 def _ours(model: "Zeroshot | Finetuned") -> Entrant:
     return Entrant(model, ours=True, examples=lambda task: examples(model, task))
+
+
+def _check_unseen(manifest: Manifest, cut_off: date) -> None:
+    """No figure may come from data at or after its cut-off."""
+    if manifest.shop and manifest.shop.until > cut_off:
+        raise ConfigurationError(
+            f"{manifest.model_version} knows its shop until {manifest.shop.until}, which is after the cut-off "
+            f"{cut_off}: take a model that was adapted to earlier days, or the shipped one"
+        )
 
 
 def _suite(folder: Path) -> list[Trial]:

@@ -33,6 +33,13 @@ def score_file(
     except ManifestError as error:
         raise ConfigurationError(str(error)) from error
     knows_its_shop = model_dir and model.manifest.shop
+    if model.manifest.shop and _as_of_ms(str(model.manifest.shop.until), settings.timezone) > question.as_of_ms:
+        raise ConfigurationError(
+            f"{model.manifest.model_version} knows its shop until {model.manifest.shop.until}, which is after --as-of "
+            f"{as_of}: take a model that was adapted to earlier days, or the shipped one"
+        )
+    if out.exists() and events.exists() and out.samefile(events):
+        raise ConfigurationError(f"--out {out} is the event file itself")
     return score(events, out, question, model, None if knows_its_shop else ShopSample(shop_token, SHOP_USERS))
 
 

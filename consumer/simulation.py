@@ -60,6 +60,8 @@ class Target:
             raise ConfigurationError("--rate and --speed-up are for a --topic; a file is written at once")
         if self.pace.rate_per_s and self.pace.speed_up:
             raise ConfigurationError("say either --rate or --speed-up")
+        if self.truth and self.truth == self.out:
+            raise ConfigurationError(f"--truth and --out are both {self.out}")
         try:
             for path in filter(None, (self.out, self.truth)):
                 check_name(path)

@@ -24,8 +24,8 @@ _LONGEST_WINDOW_DAYS: Final = 90
 SHORTEST_WINDOW_DAYS: Final = 7
 _WINDOWS: Final = 5  # how many are looked back on
 _OFFSET_STD: Final = 1.0  # of the level missed, before anything is seen
-_USUAL_MISS: Final = 0.2  # how large misses are that tell of themselves what lasts
-_USUAL_PERSISTENCE: Final = 0.5
+_USUAL_MISS: Final = 0.3  # how large misses are that tell of themselves what lasts
+_USUAL_PERSISTENCE: Final = 0.25
 _NEWTON_STEPS: Final = 50
 _HEAD: Final = HEADS.index(PRIMARY_TARGET)
 
@@ -76,7 +76,7 @@ def _misses(past: Past, base: Scorer, days: int) -> list[float]:
 
 
 def _persistence(misses: list[float]) -> float:
-    """Which share of a window's miss was missed again in the next: least squares, leaning towards a half; in [0, 1]."""
+    """Which share of a miss was missed again in the next window: least squares, leaning to a quarter; in [0, 1]."""
     later, earlier = np.array(misses[:-1]), np.array(misses[1:])
     prior = _USUAL_MISS**2
     share = (later @ earlier + _USUAL_PERSISTENCE * prior) / (earlier @ earlier + prior)

@@ -120,7 +120,8 @@ def _design(task: Task) -> Design:
     past, learnt = task.past, learnt_days(task.past, task.horizon_days)
     days = window_days(past, task.horizon_days)
     columns = {day: past.features(day) for day in (*days, past.until_day)}
-    names = [name for name in columns[past.until_day] if _varies([columns[day][name] for day in days])]
+    every = list(columns[past.until_day])
+    names = [name for name in every if _varies([columns[day][name] for day in days])] or every[:1]
     matrix = {day: np.stack([of_day[name] for name in names], axis=1) for day, of_day in columns.items()}
     windows = [
         Window(

@@ -2,7 +2,8 @@
 
 Customers are seen at several moments of the log, each time as they were known then, in a shop as it was known then.
 How long to train is decided on later time: the last days of the log are held back, and foretold as of the day before
-them. If no amount of training foretells them better than the base weights do, those are kept.
+them. If no amount of training foretells them better than the base weights do, by two standard errors over
+customers, those are kept.
 """
 
 import copy
@@ -15,11 +16,12 @@ import numpy as np
 import torch
 
 from model_export.calibrate import FEWEST_CUSTOMERS, SHORTEST_WINDOW_DAYS, moment_panel, targets_of, window_days
-from model_export.likelihood import losses, mean_losses
+from model_export.likelihood import losses, moment_losses
 from model_export.model import HazardGPT
 from model_export.panel import Panel, joined, some
 from model_export.tasks import Past
 
+_CLEARLY_BETTER: Final = 2.0  # standard errors
 _FEWEST_PURCHASES: Final = 300
 Advance = Callable[[str, int, int, float], None]  # what is done, steps done, of how many, loss
 
@@ -61,24 +63,34 @@ def finetune(base: HazardGPT, past: Past, recipe: FineTuneRecipe, advance: Advan
         return Tuned(base, base, 0, math.nan, math.nan, thin)
     check = moment_panel(past, split, targets_of(past))
     earlier = past.earlier(split)
-    base_loss = mean_losses(base, check)[0]
+    base_losses = moment_losses(base, check)
+    base_loss, gain = float(base_losses.mean()), 0.0
     best, best_steps, best_loss = base, 0, base_loss
     panel = _panel(earlier, recipe)
     for step, model in _trained(base, panel, recipe, recipe.max_steps):
         if step % recipe.check_every == 0:
-            loss = mean_losses(model, check)[0]
+            losses_now = moment_losses(model, check)
+            loss = float(losses_now.mean())
             advance("looking for the number of steps on later time", step, recipe.max_steps, loss)
             if loss < best_loss:
                 best, best_steps, best_loss = copy.deepcopy(model), step, loss
+                gain = _standard_errors(base_losses - losses_now)
             if step >= best_steps + recipe.patience * recipe.check_every:
                 break
-    if not best_steps:
-        return Tuned(base, base, 0, base_loss, base_loss, "no amount of training foretold the latest days better")
+    if gain < _CLEARLY_BETTER:
+        why = "no amount of training foretold the latest days clearly better"
+        return Tuned(base, base, 0, base_loss, base_loss, why)
     final = base
     for step, final in _trained(base, _panel(past, recipe), recipe, best_steps):  # noqa: B007 (the last one counts)
         if step % recipe.check_every == 0:
             advance("training on all of it", step, best_steps, best_loss)
     return Tuned(final, best, best_steps, best_loss, base_loss, "")
+
+
+def _standard_errors(gains: np.ndarray) -> float:
+    """How far the mean of paired differences (N,) is above 0, in its standard errors."""
+    spread = float(gains.std()) / math.sqrt(len(gains))
+    return float(gains.mean()) / spread if spread else 0.0
 
 
 def _too_thin(past: Past, split: int) -> str:

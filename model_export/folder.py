@@ -126,7 +126,7 @@ def adapted_manifest(
     token = shop_token(past.log.states, past.until_day)
     hashes = {name: hash_file(out / name) for name in files}
     until = date(1970, 1, 1) + timedelta(days=past.until_day)
-    kind = "fine-tuned" if fine_tuning and fine_tuning.steps else "calibrated"
+    kind = "fine-tuned" if fine_tuning and fine_tuning != manifest.fine_tuning and fine_tuning.steps else "calibrated"
     return manifest.model_copy(
         update={
             "model_version": f"{kind}-{log.source}-{until:%Y%m%d}-{hashes[PREFILL_NAME][:8]}",

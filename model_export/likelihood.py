@@ -35,14 +35,33 @@ def _sums(model: HazardGPT, panel: Panel, customers: np.ndarray) -> tuple[Tensor
     """Over some customers: at the moment; after every user-day, weighted; and these weights."""
     real, index = _laid_out(panel, customers)
     log_hazards = _log_hazards(model, panel, customers, real, index)[real]  # (M, heads, BINS)
-    last = torch.from_numpy(np.cumsum(panel.length[customers]) - 1)
     gap_days, observed = torch.from_numpy(panel.gap_days[index]), torch.from_numpy(panel.observed[index])
-    entry = torch.from_numpy(panel.entry_days[customers])[:, None].expand(-1, len(HEADS))
-    at_moment = -log_likelihood(log_hazards[last], Gaps(gap_days[last], observed[last], entry)).sum()
+    at_moment = _at_moment(panel, customers, index, log_hazards).sum()
     days = -log_likelihood(log_hazards, Gaps(gap_days, observed, torch.zeros(()).expand_as(gap_days))).sum(-1)
     length = panel.length[customers]
     weight = torch.from_numpy(np.repeat(length**-0.5, length).astype(np.float32))
     return at_moment, (days * weight).sum(), weight.sum()
+
+
+def moment_losses(model: HazardGPT, panel: Panel) -> np.ndarray:
+    """Negative log-likelihood of what each customer did after the moment, both heads together: float64 (U,)."""
+    result = np.empty(len(panel.length))
+    everyone = np.arange(len(panel.length))
+    with torch.no_grad():
+        for part in np.split(everyone, np.arange(_AT_ONCE, len(everyone), _AT_ONCE)):
+            for customers in (part[group] for group in _alike(panel.length[part])):
+                real, index = _laid_out(panel, customers)
+                log_hazards = _log_hazards(model, panel, customers, real, index)[real]
+                result[customers] = _at_moment(panel, customers, index, log_hazards).numpy()
+    return result
+
+
+def _at_moment(panel: Panel, customers: np.ndarray, index: np.ndarray, log_hazards: Tensor) -> Tensor:
+    """Of each of C customers (C,), given the log-hazards of their M user-days."""
+    last = np.cumsum(panel.length[customers]) - 1
+    gap_days, observed = torch.from_numpy(panel.gap_days[index[last]]), torch.from_numpy(panel.observed[index[last]])
+    entry = torch.from_numpy(panel.entry_days[customers])[:, None].expand(-1, len(HEADS))
+    return -log_likelihood(log_hazards[torch.from_numpy(last)], Gaps(gap_days, observed, entry)).sum(-1)
 
 
 def _laid_out(panel: Panel, customers: np.ndarray) -> tuple[Tensor, np.ndarray]:

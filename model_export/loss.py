@@ -40,12 +40,3 @@ def log_likelihood(log_hazards: Tensor, gaps: Gaps) -> Tensor:
     hazard = log_hazards.gather(-1, event_bin[..., None]).squeeze(-1).exp()
     event = torch.where(gaps.observed, torch.log(-torch.expm1(-hazard)), 0.0)
     return torch.where(gaps.gap_days > gaps.entry_days, survival + event, 0.0)
-
-
-def roughness(log_hazards: Tensor) -> Tensor:
-    """How far log-hazards move between adjacent bins: (..., BINS) to (...), the sum of squared differences.
-
-    Where data is scarce the hazard stays at the last level seen: a short log must not make silence look hopeless.
-    Second differences (the trend goes on) overstated churn when 19 weeks of CDNOW had to predict the next 20.
-    """
-    return log_hazards.diff(dim=-1).square().sum(-1)

@@ -127,7 +127,10 @@ def pretrain(recipe: PretrainRecipe, checkpoint: Path | None = None, save_every:
     )
     begin = 0
     if checkpoint and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True)
+        try:
+            saved = torch.load(checkpoint, weights_only=True)
+        except (RuntimeError, KeyError) as error:
+            raise CheckpointError(f"{checkpoint} is no checkpoint of pre-training: {error}") from error
         if saved["recipe"] != _written(recipe):
             raise CheckpointError(f"{checkpoint} is of another training: {saved['recipe']}")
         model.load_state_dict(saved["model"])

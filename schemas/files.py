@@ -17,6 +17,7 @@ from schemas.read_report import ReadReport
 from schemas.rows import REQUIRED, EventFileError, rows_of
 
 __all__ = ["REQUIRED", "EventFileError", "count_events", "numbered_events", "read_events", "useless_file"]
+_COMPACT_DATE = len("20260105")  # digits of a date; epoch milliseconds had so few on 1970-01-01 only
 _dumps = json.JSONEncoder(default=str).encode
 
 
@@ -66,7 +67,7 @@ def _with_zone(value: object, zone: ZoneInfo, report: ReadReport) -> object:
     """Dates and naive times get the zone; what is no time at all is left for the decoder to complain about."""
     if isinstance(value, str):
         try:
-            value = int(value) if value.isdecimal() else datetime.fromisoformat(value)
+            value = int(value) if value.isdecimal() and len(value) != _COMPACT_DATE else datetime.fromisoformat(value)
         except ValueError:
             return value
     if isinstance(value, date):

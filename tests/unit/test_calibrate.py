@@ -87,7 +87,7 @@ def test_a_scorer_that_is_off_is_set_right(said: float, tmp_path: Path) -> None:
     days = sum(int(each.min()) if len(each) else found.window_days for each in first)
     chance = sum(len(each) > 0 for each in first) / days
     right = calibrated(np.full(1, np.log(said), np.float32), found.offset)
-    assert np.exp(right) == pytest.approx(-np.log(1 - chance), rel=0.05)
+    assert np.exp(right) == pytest.approx(-np.log(1 - chance), rel=0.1)
 
 
 @pytest.mark.parametrize(("customers", "days"), [(FEWEST_CUSTOMERS - 1, DAYS), (400, 27), (400, 1)])
@@ -213,8 +213,8 @@ sys.exit("torch" in sys.modules)
 def test_a_miss_that_does_not_last_is_left_alone() -> None:
     """Where every window missed the other way than the one before, nothing of the latest miss is expected to last."""
     assert _persistence([0.5, -0.5, 0.5, -0.5]) == 0.0
-    assert _persistence([0.4, 0.4, 0.4]) == pytest.approx(1.0, abs=0.06)
-    assert _persistence([0.4]) == _persistence([]) == 0.5
+    assert _persistence([2.0, 2.0, 2.0]) == pytest.approx(1.0, abs=0.01)
+    assert _persistence([0.4]) == _persistence([]) == 0.25
 
 
 def test_the_offset_is_the_most_likely_one() -> None:
