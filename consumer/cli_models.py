@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -120,7 +120,7 @@ def train_finetune(
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the weights to begin with; default: shipped.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the log, for the manifest.")] = None,
-    alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.1,
+    alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.15,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same weights.")] = 1,
     timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
 ) -> None:
@@ -142,7 +142,7 @@ def train_calibrate(
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the model to calibrate; default: shipped.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the log, for the manifest.")] = None,
-    alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.1,
+    alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.15,
     timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
 ) -> None:
     """The same weights told of another shop: its token, calibration and thresholds. Needs the extra `files`."""
@@ -177,7 +177,7 @@ def train_ablate(
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for report.html and report.json.")],
     data: Annotated[Path | None, typer.Option(help="Folder with the three real logs: the full suite.")] = None,
-    events: Annotated[Path | None, typer.Option(help="A log of one's own, instead; CSV, JSON Lines, Parquet.")] = None,
+    events: Annotated[Path | None, typer.Option(help="A log of one's own, instead; as with `score`.")] = None,
     at: Annotated[list[str] | None, typer.Option(help="With --events: a cut-off day; may be given again.")] = None,
     horizon_days: Annotated[list[int] | None, typer.Option(min=1, help="With --events; default: 30.")] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of another model than the shipped one.")] = None,
@@ -190,8 +190,12 @@ def evaluate(
     """Models and baselines on the same customers of real logs: tables and a report. Needs the extra `evaluate`."""
     from consumer.evaluation import Chosen, evaluate_logs
 
-    chosen = Chosen(data, events, tuple(at or ()), tuple(horizon_days or (30,)))
-    comparisons, bars = evaluate_logs(chosen, out, model, tune, budget, shop_settings(timezone), ablations)
+    settings = shop_settings(timezone)
+    with nullcontext() if events is None else reading(events, settings) as path:
+        chosen = Chosen(data, path, tuple(at or ()), tuple(horizon_days or (30,)))
+        comparisons, bars, reports = evaluate_logs(chosen, out, model, tune, budget, settings, ablations)
+    for report in reports if events else ():
+        say_how_read(report)
     if as_json:
         print((out / "report.json").read_text(encoding="utf-8"), end="")
         return

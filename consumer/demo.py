@@ -123,7 +123,7 @@ def _calibrated(events: Path, settings: Settings, stack: ExitStack, console: Con
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-")))
     log = ShopLog(events, "cdnow", settings.timezone)
     run_calibration(log, CDNOW_KNOWN_UNTIL, DEFAULT_MODEL_DIR, folder, ALERT_BUDGET)
-    console.print(f"Model: never trained on this shop; calibrated on what happened there before {CDNOW_KNOWN_UNTIL}")
+    console.print(f"Model: never trained on this shop; calibrated on its log until {CDNOW_KNOWN_UNTIL}")
     return settings.model_copy(update={"model_dir": folder})
 
 

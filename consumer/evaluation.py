@@ -25,6 +25,7 @@ from model_export.tasks import EvaluationError
 from model_export.zeroshot import Zeroshot, examples
 from schemas.files import EventFileError
 from schemas.manifest import Manifest, ManifestError
+from schemas.read_report import ReadReport
 
 if TYPE_CHECKING:
     from model_export.finetuned import Finetuned
@@ -61,8 +62,8 @@ def evaluate_logs(
     budget: float,
     settings: Settings,
     ablations: Path | None = None,
-) -> tuple[list[Comparison], list[Bar]]:
-    """Run every trial, write `report.html` and `report.json`; the suite's logs are in UTC.
+) -> tuple[list[Comparison], list[Bar], list[ReadReport]]:
+    """Run every trial, write `report.html` and `report.json`; the suite's logs are in UTC. Also: how reading went.
 
     `ablations` is a result of `ebbtide train ablate`, to be shown in the report.
 
@@ -70,18 +71,19 @@ def evaluate_logs(
     """
     trials = chosen.trials()
     rules = FoldRules(Calendar("UTC" if chosen.data else settings.timezone))
+    reports: list[ReadReport] = []
     first_cut_off = min(cut_off for trial in trials for cut_off in trial.cut_offs)
     try:
         ablated = read_results(ablations) if ablations else ()
         entrants = field_of(model_dir or DEFAULT_MODEL_DIR, tune)
         _check_unseen(Artefact.load(model_dir or DEFAULT_MODEL_DIR).manifest, first_cut_off)
         with _progress(steps(trials, entrants)) as advance:
-            found = evaluate(trials, entrants, rules, Measuring(budget), advance)
+            found = evaluate(trials, entrants, rules, Measuring(budget), advance, reports.append)
     except (EvaluationError, EventFileError, ManifestError) as error:
         raise ConfigurationError(str(error)) from error
     judged = bars(found) if chosen.data else []
     write_report(out, found, judged, ablated)
-    return found, judged
+    return found, judged, reports
 
 
 def field_of(model_dir: Path, tune: bool) -> list[Entrant]:

@@ -19,6 +19,7 @@ from model_export.metrics import Sample
 from model_export.reference import NAME as REFERENCE
 from model_export.reference import cross_validated
 from model_export.tasks import EvaluationError, Past, Task, read_past
+from schemas.read_report import ReadReport
 
 _DAY_0 = date(1970, 1, 1)
 Advance = Callable[[str], None]  # told what was just done
@@ -76,12 +77,19 @@ def steps(trials: Sequence[Trial], entrants: Sequence[Entrant]) -> int:
 
 
 def evaluate(
-    trials: Sequence[Trial], entrants: Sequence[Entrant], rules: FoldRules, measuring: Measuring, advance: Advance
+    trials: Sequence[Trial],
+    entrants: Sequence[Entrant],
+    rules: FoldRules,
+    measuring: Measuring,
+    advance: Advance,
+    was_read: Callable[[ReadReport], object] = lambda _: None,
 ) -> list[Comparison]:
     """One comparison per trial, in their order; each log is read once, and folded once per cut-off."""
     found: dict[Trial, Comparison] = {}
     for path in dict.fromkeys(trial.path for trial in trials):
-        whole = read_past(path, rules)
+        report = ReadReport()
+        whole = read_past(path, rules, report)
+        was_read(report)
         pasts: dict[int, Past] = {}
         for trial in (each for each in trials if each.path == path):
             tasks = tasks_of(trial, whole, pasts)

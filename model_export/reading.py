@@ -46,7 +46,7 @@ def decoded_chunks(path: Path, timezone: str, until_ms: int, report: ReadReport)
 
     Call `check` when all are read.
     """
-    report.until_ms = until_ms
+    report.until_ms = until_ms if until_ms <= MAX_TIME_MS else None
     numbered = numbered_events(path, timezone, report)
     while chunk := list(islice(numbered, _ROWS_AT_ONCE)):
         yield _usable(chunk, until_ms, report)
@@ -58,13 +58,13 @@ def check(path: Path, report: ReadReport, needs_purchase: bool = True) -> None:
         raise useless_file(path, report)
     if report.used and (report.purchases or not needs_purchase):
         return
-    until = _written(report.until_ms, report)
+    until = "" if report.until_ms is None else f" before {_written(report.until_ms, report)}"
     if report.used:
         raise EventFileError(
-            f"{path} has no purchase before {until}, only {report.used:,} other events: nothing can be said of buying"
+            f"{path} has no purchase{until}, only {report.used:,} other events: nothing can be said of buying"
         )
     first = _written(report.first_later_ms, report)
-    raise EventFileError(f"nothing in {path} is from before {until}: its first event is of {first}")
+    raise EventFileError(f"nothing in {path} is from{until}: its first event is of {first}")
 
 
 def _usable(chunk: Numbered, until_ms: int, report: ReadReport) -> tuple[list[str], Events]:

@@ -12,9 +12,9 @@ from consumer.core.risk import crossing_days, exposure_days
 from consumer.core.state import MAX_DAYS, States
 from schemas.manifest import Thresholds
 
-ALERT_BUDGET: Final = 0.1
+ALERT_BUDGET: Final = 0.15
 GRACE_DAYS: Final = 7.0  # as the service's default
-CRITICAL_SHARE: Final = 1 / 3  # of the customers alerted, how many are to become critical
+CRITICAL_SHARE: Final = 2 / 3  # of the customers alerted, how many are to become critical
 ACTIVE_DAYS: Final = 365  # an active customer has bought within so many days
 _GRID: Final = np.concatenate((np.arange(0.02, 0.98, 0.01), 1 - np.geomspace(0.02, 1e-3, 40)))
 _FARTHEST_DAYS: Final = 3650.0
@@ -23,7 +23,7 @@ _FARTHEST_DAYS: Final = 3650.0
 def thresholds(
     after_purchase: np.ndarray, purchases_share: float | np.ndarray, horizon_days: float, budget: float = ALERT_BUDGET
 ) -> Thresholds:
-    """The lowest thresholds that keep within `budget` (at risk) and a third of it (critical).
+    """The lowest thresholds that keep within `budget` (at risk) and two thirds of it (critical).
 
     `after_purchase` (N, bins): calibrated log-hazards right after purchases; `purchases_share`: purchase days per
     horizon and active customer, one for all or each purchase's own shop's (N,).
