@@ -108,7 +108,7 @@ def test_the_validation_loss_is_of_weights_that_have_not_seen_the_window(tmp_pat
     past = past_of(odd_rows(), tmp_path)
     found = tuned(past)
     check = moment_panel(past, past.until_day - DAYS // 4, targets_of(past))
-    assert mean_losses(found.earlier, check)[0] == pytest.approx(found.validation_loss, abs=1e-9)
+    assert mean_losses(found.earlier, check)[0] == pytest.approx(found.validation_loss, rel=1e-5)
     split = FIRST_DAY + timedelta(days=DAYS - DAYS // 4)
     fewer = [row for number, row in enumerate(odd_rows()) if row[2] < str(split) or number % 10]
     recipe = replace(QUICK, max_steps=10, check_every=10)
