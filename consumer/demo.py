@@ -47,7 +47,8 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
     _check(path)
     try:
         with ExitStack() as stack:
-            settings = _calibrated(path, _servers(stack, console), stack, console)
+            model_dir = _calibrated(path, stack, console)
+            settings = _servers(stack, console).model_copy(update={"model_dir": model_dir})
             service, url = stack.enter_context(_service(settings, console))
             asyncio.run(_replay(path, settings, service, url, console))
             console.print(_what_next(settings, keep), highlight=False, soft_wrap=True)
@@ -116,15 +117,16 @@ def _servers(stack: ExitStack, console: Console) -> Settings:
     return settings
 
 
-def _calibrated(events: Path, settings: Settings, stack: ExitStack, console: Console) -> Settings:
+def _calibrated(events: Path, stack: ExitStack, console: Console) -> Path:
     """The shipped model, told of the shop by the first half of its log, as a user would do it: for our log alone."""
+    settings = load_settings()
     if events != CDNOW or settings.model_dir != DEFAULT_MODEL_DIR:
-        return settings
+        return settings.model_dir
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-")))
     log = ShopLog(events, "cdnow", settings.timezone)
     run_calibration(log, CDNOW_KNOWN_UNTIL, DEFAULT_MODEL_DIR, folder, ALERT_BUDGET)
     console.print(f"Model: never trained on this shop; calibrated on its log until {CDNOW_KNOWN_UNTIL}")
-    return settings.model_copy(update={"model_dir": folder})
+    return folder
 
 
 @contextmanager
