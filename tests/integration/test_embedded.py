@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from waiting import DEADLINE_S, wait_until
 
 from consumer.embedded import (
     EmbeddedKafka,
@@ -27,13 +27,20 @@ from consumer.embedded import (
     redis_server,
 )
 from consumer.embedded_kafka import kafka_distribution
+from consumer.embedded_process import ServerProcess
 
-DEADLINE_S = 60.0
 OWNER = """
 import time
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 with EmbeddedValkey() as valkey, EmbeddedKafka() as kafka:
     print(valkey.url.split(":")[2].split("/")[0], kafka.bootstrap_servers.split(":")[1], flush=True)
+    time.sleep(600)
+"""
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, lambda *_: print("not yet", flush=True))
+print("ready", flush=True)
+while True:
     time.sleep(600)
 """
 
@@ -51,13 +58,6 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, f"{condition} did not hold within {DEADLINE_S:.0f} s"
-        time.sleep(0.02)
 
 
 def is_listening(port: int) -> bool:
@@ -165,7 +165,7 @@ def test_nothing_is_left_when_the_owner_is_killed(ending: signal.Signals, tempor
         ports = [int(port) for port in owner.stdout.readline().split()]
         assert [is_listening(port) for port in ports] == [True, True]
         owner.send_signal(ending)
-    wait_until(lambda: is_empty(temporary))
+    wait_until(lambda: is_empty(temporary), "no files")
     assert [is_listening(port) for port in ports] == [False, False]
 
 
@@ -173,9 +173,9 @@ def test_nothing_is_left_when_the_owner_is_killed(ending: signal.Signals, tempor
 def test_nothing_is_left_when_the_owner_is_killed_while_starting(ending: signal.Signals, temporary: Path) -> None:
     """Ending the owner while Kafka is still starting leaves no files, hence no guard and no server."""
     with start_owner() as owner:
-        wait_until(lambda: any(temporary.glob("ebbtide-embedded-kafka-*/server.log")))
+        wait_until(lambda: any(temporary.glob("ebbtide-embedded-kafka-*/server.log")), "Kafka is being started")
         owner.send_signal(ending)
-    wait_until(lambda: is_empty(temporary))
+    wait_until(lambda: is_empty(temporary), "no files")
 
 
 def test_a_failing_start_keeps_its_log(temporary: Path) -> None:
@@ -193,9 +193,30 @@ def test_an_early_end_is_told(temporary: Path, capfd: pytest.CaptureFixture[str]
         with SyncRedis.from_url(valkey.url) as client:
             process_id = client.info("server")["process_id"]
         os.kill(process_id, signal.SIGTERM)
-        wait_until(lambda: not is_alive(process_id))
+        wait_until(lambda: not is_alive(process_id), "the server has ended")
     (kept,) = temporary.iterdir()
     assert f"valkey ended by itself. Its log is kept at {kept}" in capfd.readouterr().err
+
+
+def test_the_end_frees_who_waits_for_a_clean_stop(temporary: Path) -> None:
+    """A thread that waits for a server which will not stop gets an error when the server is ended for good."""
+    process, told = ServerProcess("stubborn"), []
+
+    def stop_cleanly() -> None:
+        try:
+            process.terminate()
+        except EmbeddedServerError as error:
+            told.append(str(error))
+
+    process.launch([sys.executable, "-c", STUBBORN])
+    process.wait_ready("ready", DEADLINE_S)
+    waiting = threading.Thread(target=stop_cleanly)
+    waiting.start()
+    wait_until(lambda: "not yet" in process.log.read_text(), "it was asked to stop")
+    process.stop()
+    waiting.join(DEADLINE_S)
+    assert told == ["stubborn is no longer in use."]
+    assert is_empty(temporary)
 
 
 def test_abandoned_folders_are_removed(temporary: Path) -> None:
