@@ -9,7 +9,7 @@ LOCKED := pyproject.toml requirements/build.in
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 13
 
 demo: $(DEMO) ## a real purchase log through the service, on an embedded Kafka and Valkey (ARGS=--keep leaves it running)
 	@$(BIN)/ebbtide demo $(ARGS)
@@ -39,6 +39,20 @@ evaluate: $(DEV) ## models and baselines on the real logs in DATA (../shared/dat
 
 ablate: $(DEV) ## what each prior, input and architecture bought, into docs/evaluation/ablations.json
 	$(BIN)/ebbtide train ablate --data $(DATA) --out docs/evaluation/ablations.json $(ARGS)
+
+.PHONY: faults faults-long recovery
+faults: $(DEV) ## some minutes of real faults, and what the checker says (ARGS="--seed 1")
+	PYTHONPATH=tests $(BIN)/python -m faults --faults 30 --budget 360s $(ARGS)
+
+faults-long: $(DEV) ## a thousand faults, for hours; goes on where it was interrupted; writes docs/faults.md
+	PYTHONPATH=tests $(BIN)/python -m faults.long --faults 1000 $(ARGS)
+
+recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
+	PYTHONPATH=tests $(BIN)/python -m faults.recovery $(ARGS)
+
+.PHONY: bench-state
+bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
+	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock

@@ -2,6 +2,7 @@
 
 from consumer.adapters.onnx_scorer import OnnxScorer
 from consumer.batch import Worker
+from consumer.commit import ClaimRules
 from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
@@ -9,6 +10,7 @@ from consumer.core.fold import FoldRules
 from consumer.core.policy import Policy, PolicyRules
 from consumer.errors import ConfigurationError
 from consumer.messages import Messages, Topics
+from consumer.owner import CommitPace
 from consumer.pipeline import Rules
 from consumer.ports import Telemetry
 from consumer.scoring import Engine
@@ -59,4 +61,6 @@ def build_rules(settings: Settings) -> Rules:
         wall_clock_when_idle=settings.clock == "wall",
         drain_timeout_s=settings.drain_timeout_s,
         retry_max_s=settings.retry_max_s,
+        pace=CommitPace(settings.commit_interval_ms, max_users=settings.max_uncommitted_users),
+        claims=ClaimRules(settings.wipe_foreign_state, settings.skip_lost_input),
     )

@@ -2,52 +2,43 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from consumer.core.decode import Decoded, Limits, decode
 from consumer.core.events import ERASE, Events
 from consumer.core.fold import Fate
-from consumer.core.state import NO_TIME, States, UnreadableStateError, pack, unpack
-from consumer.errors import ConfigurationError
+from consumer.core.packing import pack, unpack
+from consumer.core.state import NO_TIME, States, UnreadableStateError
+from consumer.errors import DamagedViewError
 from consumer.messages import Messages, Origin
-from consumer.ports import Position, Record, Step, Telemetry, UserState
+from consumer.ports import NOT_BEGUN_MS, Message, Position, Record, Step, Telemetry, UserState
 from consumer.scoring import Engine
 
-NOT_BEGUN_MS = -1
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
-
-
-class Stand(Protocol):
-    """Where a partition stands: what a step follows on."""
-
-    @property
-    def stored(self) -> Position | None:
-        """The position last stored."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One partition's share of a micro-batch, decoded, and the claim under which it was read."""
+    """One partition's share of a micro-batch, decoded, and the seek under which it was read."""
 
     records: list[Record]
     decoded: Decoded
-    claim: int
+    read: int
 
 
 def decode_slices(
-    batch: Mapping[int, list[Record]], claims: Mapping[int, int], now_ms: int, limits: Limits
+    batch: Mapping[int, list[Record]], reads: Mapping[int, int], now_ms: int, limits: Limits
 ) -> dict[int, Slice]:
-    """The records of every claimed partition, validated; the others are not ours to take."""
+    """The records of every live partition, validated; the others are not ours to take."""
     return {
         partition: Slice(
             records,
             decode([(record.key, record.value) for record in records], now_ms, limits),
-            claims[partition],
+            reads[partition],
         )
         for partition, records in batch.items()
-        if partition in claims
+        if partition in reads
     }
 
 
@@ -61,11 +52,12 @@ class Worker:
     watermark_delay_ms: int
 
     def on_events(
-        self, batch: Mapping[int, Slice], stored: Stored, stand: Mapping[int, Stand], now_ms: int
+        self, batch: Mapping[int, Slice], stored: Stored, stand: Mapping[int, Position], now_ms: int
     ) -> list[Step]:
         """Fold, score and decide the events of all partitions in one go; a step for each partition."""
         users = _Users.of({partition: part.decoded.users for partition, part in batch.items()})
         states = users.unpack(stored)
+        before = _counted(states)
         events = _joined([part.decoded.events for part in batch.values()], users.starts)
         origins = [
             Origin(partition, part.records[index])
@@ -75,47 +67,42 @@ class Worker:
         fate, evidence = self.engine.on_events(states, events)
         self._count(fate, batch)
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, origins, now_ms)
+        alerted = set(outgoing)
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():
             outgoing[origins[index].partition].append(self.messages.too_late(origins[index], now_ms))
-        changed = users.pack(states)
+        changed = users.changed(states, before)
         reached_ms = np.where((fate == Fate.FOLDED) & (events.kind != ERASE), events.time_ms, NOT_BEGUN_MS)
         steps = []
         for partition, part in batch.items():
-            before = stand[partition].stored
             of_partition = users.holds(partition, events.row)
-            position = self._advanced(before, part.records[-1].offset + 1, reached_ms[of_partition])
-            steps.append(Step(partition, before, position, changed[partition], outgoing[partition]))
+            reached = self._advanced(stand[partition], part.records[-1].offset + 1, reached_ms[of_partition])
+            steps.append(changed.step(partition, reached, outgoing[partition], partition in alerted))
         return steps
 
     def on_silence(
         self,
         due: Mapping[int, list[str]],
         stored: Stored,
-        stand: Mapping[int, Stand],
+        stand: Mapping[int, Position],
         until: Mapping[int, int],
         now_ms: int,
     ) -> list[Step]:
         """Fire the timers of these users up to each partition's instant `until` (ms); a step for each partition."""
         users = _Users.of(due)
         states = users.unpack(stored)
+        before = _counted(states)
         until_ms = np.array([until[partition] for partition in users.partition_of_row], np.int64)
         evidence = self.engine.on_silence(states, np.arange(len(users.names)), until_ms)
         self.telemetry.timers(sum(len(each.decisions) for each in evidence))
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, [], now_ms)
-        changed = users.pack(states)
-        steps = []
-        for partition in due:
-            position = stand[partition].stored
-            assert position is not None, "timers exist only where a step was stored"
-            steps.append(Step(partition, position, position, changed[partition], outgoing[partition]))
-        return steps
+        changed = users.changed(states, before)
+        return [changed.step(each, stand[each], outgoing[each], is_urgent=bool(outgoing[each])) for each in due]
 
-    def _advanced(self, stored: Position | None, next_offset: int, reached_ms: np.ndarray) -> Position:
-        before_ms = stored.watermark_ms if stored else NOT_BEGUN_MS
+    def _advanced(self, stored: Position, next_offset: int, reached_ms: np.ndarray) -> Position:
         watermark_ms = int(reached_ms.max(initial=NOT_BEGUN_MS)) - self.watermark_delay_ms
-        return Position(next_offset, max(before_ms, watermark_ms))
+        return replace(stored, next_offset=next_offset, watermark_ms=max(stored.watermark_ms, watermark_ms))
 
     def _count(self, fate: np.ndarray, batch: Mapping[int, Slice]) -> None:
         for value, count in zip(*np.unique(fate, return_counts=True), strict=True):
@@ -148,22 +135,51 @@ class _Users:
         return (row >= self.starts[partition]) & (row < self.ends[partition])
 
     def unpack(self, stored: Stored) -> States:
+        """The users' states as stored; raises `DamagedViewError` naming the partitions with one that is unreadable."""
         try:
             return unpack([value for partition in self.starts for value in stored[partition]])
         except UnreadableStateError as error:
-            raise ConfigurationError(
-                f"among the states of partitions {sorted(self.starts)} in Redis, {error}: use the version that wrote "
-                "them, or delete these partitions' keys to have them rebuilt from the state topic"
-            ) from error
+            damaged = [partition for partition in self.starts if not _is_readable(stored[partition])]
+            raise DamagedViewError(f"a state in Redis cannot be read: {error}", damaged) from error
 
-    def pack(self, states: States) -> dict[int, list[UserState]]:
-        """The users' new states, by partition."""
+    def changed(self, states: States, before: np.ndarray) -> "_Changed":
+        """The users' new states, and how they are counted now instead of `before`."""
         due_ms = states.header["due_ms"].tolist()
         packed = [
             UserState(name, value, None if due == NO_TIME else due)
             for name, value, due in zip(self.names, pack(states), due_ms, strict=True)
         ]
-        return {partition: packed[start : self.ends[partition]] for partition, start in self.starts.items()}
+        return _Changed(self, packed, _counted(states) - before)
+
+
+def _is_readable(values: Sequence[bytes | None]) -> bool:
+    try:
+        unpack(list(values))
+    except UnreadableStateError:
+        return False
+    return True
+
+
+def _counted(states: States) -> np.ndarray:
+    """Whether each row is a stored user, and has a timer: int64 (U, 2)."""
+    known = states.header["events"] > 0
+    return np.stack([known, known & (states.header["due_ms"] != NO_TIME)], axis=1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Changed:
+    """The new states of a joint batch, and by how much each user changes the counts of users and timers."""
+
+    users: _Users
+    packed: list[UserState]
+    difference: np.ndarray
+
+    def step(self, partition: int, reached: Position, messages: list[Message], is_urgent: bool) -> Step:
+        """One partition's share."""
+        share = slice(self.users.starts[partition], self.users.ends[partition])
+        users, timers = self.difference[share].sum(axis=0).tolist()
+        position = replace(reached, users=reached.users + users, timers=reached.timers + timers)
+        return Step(partition, position, self.packed[share], messages, is_urgent)
 
 
 def _joined(parts: Sequence[Events], starts: Mapping[int, int]) -> Events:

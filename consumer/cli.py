@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -75,6 +76,41 @@ def replay(
 
         console.print(summary_table(summary))
         console.print(how_judged(summary), highlight=False)
+
+
+@app.command()
+@explained
+def repartition(
+    into: Annotated[
+        str | None, typer.Option(help="The new state topic; default: the old one's name and the partition count.")
+    ] = None,
+    requeue_unread: Annotated[
+        bool, typer.Option("--requeue-unread", help="Publish records anew that wait in a partition users have left.")
+    ] = False,
+    drop_early: Annotated[
+        bool, typer.Option("--drop-early", help="Of users with two states keep that of their old partition.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """After the input got more partitions: rebuild all states where the users live now, in a new state topic."""
+    from consumer.repartition import Choices
+    from consumer.repartition import repartition as move_states
+
+    settings = load_settings()
+    configure_logging(settings)
+    moved = run_async(move_states(settings, into, Choices(requeue_unread, drop_early)))
+    if as_json:
+        print(json.dumps(moved and asdict(moved)))
+    elif moved is None:
+        print(f"nothing to do: {settings.state_topic} fits {settings.events_topic}")
+    else:
+        table = Table("partition", "users", "timers", "next offset", title=f"States in {escape(moved.state_topic)}")
+        for column in table.columns:
+            column.justify = "right"
+        for row in moved.partitions:
+            table.add_row(str(row.partition), f"{row.users:,}", f"{row.timers:,}", f"{row.next_offset:,}")
+        console.print(table)
+        console.print(moved.what_to_do(), highlight=False, markup=False)
 
 
 @app.command()

@@ -1,122 +1,176 @@
-"""How a step becomes permanent, and where a partition resumes. The seam for delivery guarantees.
+"""Exactly once: how a commit becomes permanent, and how a partition is claimed after whatever happened.
 
-At least once: (1) messages, states and position to Kafka, acknowledged; (2) states, timers and position to Redis, in
-one atomic script that runs only if Redis stands where this owner left it. A crash between the two repeats the step
-from the same states, so its alerts come again with the same ids. Nothing fences the changelog yet: a process that was
-paused for longer than its session may write to it before Redis refuses the same step, and if Redis is lost after that,
-what it wrote is what gets restored.
+Kafka is the truth, Redis a view of it that may lag, lose writes or vanish. Facts are read, `resolve` picks one of a few
+named outcomes, and a short driver carries it out. Why this holds, and every crash point: docs/exactly_once.md.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum, auto
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
-from consumer.errors import LostPartitionError, UnavailableError
-from consumer.health import Health
-from consumer.ports import Changelog, Position, StateStore, Step, Telemetry
+from consumer.errors import ConfigurationError, LostPartitionError, PartitionHeldError, UnavailableError
+from consumer.ports import (
+    NOT_BEGUN_MS,
+    Changelog,
+    Header,
+    Logged,
+    Message,
+    Position,
+    Source,
+    StateStore,
+    Telemetry,
+    UserState,
+    View,
+)
+from consumer.rebuild import Rebuild
+from consumer.resolve import Outcome, resolve
 
 log = structlog.get_logger()
-T = TypeVar("T")
-_GIVEN_UP = "given up while a server was away"
 
 
-class Claim(Enum):
-    """What a newly assigned partition needs before its records may be processed."""
+@dataclass(frozen=True)
+class Claimed:
+    """A partition that is ours: where it stands in the changelog and, the same, in the store."""
 
-    FRESH = auto()  # nothing is known anywhere: start at the configured offset
-    LIVE = auto()  # the store holds states and position: resume there
-    RESTORE = auto()  # the store has lost the partition: rebuild it from the changelog
-
-
-def resolve(stored: Position | None, logged: Position | None) -> Claim:
-    """From the positions in the store and in the changelog to what has to be done."""
-    if stored is not None:
-        return Claim.LIVE
-    return Claim.FRESH if logged is None else Claim.RESTORE
+    position: Position
+    header: Header
 
 
-class Retrier:
-    """Repeats a call while a server is away, with back-off, until told to give up."""
+@dataclass(frozen=True)
+class ClaimRules:
+    """What an operator has allowed."""
 
-    def __init__(self, health: Health, max_pause_s: float, giving_up: asyncio.Event) -> None:
-        self._health, self._max_pause_s, self._giving_up = health, max_pause_s, giving_up
+    wipe_foreign_state: bool = False
+    skip_lost_input: bool = False
 
-    async def __call__(self, dependency: str, call: Callable[[], Awaitable[T]]) -> T:
-        """The call's result; raises `LostPartitionError` when given up, be it in the middle of a call."""
-        if self._giving_up.is_set():
-            raise LostPartitionError(_GIVEN_UP)
-        repeating = asyncio.create_task(self._repeat(call))
-        giving_up = asyncio.create_task(self._giving_up.wait())
-        try:
-            await asyncio.wait((repeating, giving_up), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            giving_up.cancel()
-            is_done = repeating.done() or not repeating.cancel()
-            await asyncio.wait((repeating, giving_up))
-        if not is_done:
-            raise LostPartitionError(_GIVEN_UP)
-        result = repeating.result()
-        self._health.up(dependency)
-        return result
 
-    async def _repeat(self, call: Callable[[], Awaitable[T]]) -> T:
-        async def attempt() -> T:
-            return await call()
+@dataclass(frozen=True)
+class Ledger:
+    """The three places between which a partition must agree."""
 
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(UnavailableError),
-            wait=wait_random_exponential(multiplier=0.1, max=self._max_pause_s),
-            before_sleep=self._report,
-        )
-        return await retrying(attempt)
+    source: Source
+    changelog: Changelog
+    store: StateStore
 
-    def _report(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, UnavailableError):
-            self._health.down(error.dependency, str(error))
+
+class Claimer:
+    """Claims partitions."""
+
+    def __init__(self, ledger: Ledger, rules: ClaimRules, telemetry: Telemetry, new_id: Callable[[], str]) -> None:
+        self._source, self._changelog, self._store = ledger.source, ledger.changelog, ledger.store
+        self._rules, self._telemetry, self._new_id = rules, telemetry, new_id
+
+    async def claim(self, partition: int) -> Claimed:
+        """Become the owner and bring the view in place.
+
+        Raises `LostPartitionError` or `UnavailableError` (claim again), `PartitionHeldError` or `ConfigurationError`
+        (a person must act).
+        """
+        await self._changelog.fence(partition)
+        found: Outcome | None = None  # at first: what a partition that was begun comes to then says nothing
+        while True:
+            view = await self._store.view(partition)  # before the barrier: what is read after it is not older
+            barrier = await self._changelog.barrier(partition)
+            logged = await self._changelog.last(partition, barrier)
+            outcome = resolve(logged, view)
+            found = found or outcome
+            if outcome in (Outcome.FOREIGN, Outcome.RESTORE_AHEAD):
+                await self._changelog.barrier(partition)  # still the owner? Only then is this no race
+            if logged is not None:
+                break
+            if outcome is Outcome.FOREIGN and not self._rules.wipe_foreign_state:
+                raise _foreign(partition, view)
+            await self._begin(partition)
+        await self._check_partition_count(partition, logged.position)
+        position = await self._within_retention(partition, logged.position)
+        header = await self._in_place(partition, outcome, logged, view)
+        log.info("claimed", partition=partition, outcome=found.name.lower(), offset=position.next_offset)
+        self._telemetry.claimed(found.name.lower())
+        return Claimed(position, header)
+
+    async def release(self, partition: int) -> None:
+        """Write no more."""
+        await self._changelog.release(partition)
+
+    async def discard(self, partition: int, header: Header) -> None:
+        """Have the next claim restore the view."""
+        await self._store.discard(partition, header)
+
+    async def _begin(self, partition: int) -> None:
+        """The first commit of all: from here on the changelog knows the partition."""
+        count = await self._source.partitions()
+        start = await self._source.configured_start(partition)
+        await self._changelog.commit(partition, [], Position(self._new_id(), start, NOT_BEGUN_MS, 0, 0, count), [])
+
+    async def _check_partition_count(self, partition: int, position: Position) -> None:
+        count = await self._source.partitions()
+        if position.partitions == 0:
+            raise ConfigurationError("`ebbtide repartition` has not finished writing this state topic: run it again")
+        if count != position.partitions:
+            raise ConfigurationError(
+                f"the input topic has {count} partitions, but its states were kept for {position.partitions}: users "
+                "live in other partitions now. Run `ebbtide repartition`, which rebuilds them beside the old ones"
+            )
+
+    async def _within_retention(self, partition: int, position: Position) -> Position:
+        first, end = await self._source.retained(partition)
+        lost = not first <= position.next_offset <= end
+        self._telemetry.input_lost(partition, lost)
+        if not lost:
+            return position
+        where = f"partition {partition} stands at offset {position.next_offset}, but the input holds {first} to {end}"
+        if not self._rules.skip_lost_input:
+            raise PartitionHeldError(
+                f"{where}: records were deleted before they were read, or the topic was made anew. Set "
+                "EBBTIDE_SKIP_LOST_INPUT=true to go on with what is left",
+                partition,
+            )
+        log.error("going on without what is gone", why=where)
+        return replace(position, next_offset=first)
+
+    async def _in_place(self, partition: int, outcome: Outcome, logged: Logged, view: View) -> Header:
+        """The view's header once it stands at `logged`."""
+        if outcome is Outcome.LIVE:
+            assert view.header is not None
+            return view.header
+        rebuild = Rebuild(self._changelog, self._store, self._telemetry, partition, logged)
+        if outcome is Outcome.CATCH_UP:
+            assert view.header is not None
+            return await rebuild.catch_up(view.header)
+        if outcome is Outcome.RESTORE_AHEAD:
+            log.error("Redis knows more than the changelog: was the state topic made anew?", partition=partition)
+        return await rebuild.restore(view.header, self._new_id())
+
+
+def _foreign(partition: int, view: View) -> PartitionHeldError:
+    return PartitionHeldError(
+        f"Redis holds states of partition {partition} (at {view.header}), but the state topic has none: wrong "
+        "group_id, redis_url or state_topic, or the topic was made anew. Set "
+        "EBBTIDE_WIPE_FOREIGN_STATE=true to start afresh",
+        partition,
+    )
 
 
 class Committer:
-    """Commits steps and claims partitions, over any store and changelog."""
+    """Makes changes permanent: one Kafka transaction, then one atomic call to the store."""
 
-    def __init__(self, store: StateStore, changelog: Changelog, retry: Retrier, telemetry: Telemetry) -> None:
-        self._store, self._changelog, self._retry, self._telemetry = store, changelog, retry, telemetry
+    def __init__(self, changelog: Changelog, store: StateStore, telemetry: Telemetry) -> None:
+        self._changelog, self._store, self._telemetry = changelog, store, telemetry
 
-    async def commit(self, steps: Sequence[Step]) -> None:
-        """Make steps of different partitions permanent; raises `LostPartitionError` if the store is not in place."""
+    async def publish(
+        self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
+    ) -> Logged:
+        """The transaction; raises `LostPartitionError` if it is not known to be committed."""
         with self._telemetry.stage("publish"):
-            await self._retry("kafka", lambda: self._changelog.publish(steps))
-        with self._telemetry.stage("write"):
-            await self._retry("redis", lambda: self._store.write(steps))
+            offset = await self._changelog.commit(partition, users, position, messages)
+        self._telemetry.committed(len(users), len(messages))
+        return Logged(position, offset)
 
-    async def claim(self, partition: int) -> Position | None:
-        """Bring the store in place for `partition`; where to resume, None at the configured start."""
-        stored = await self._retry("redis", lambda: self._store.position(partition))
-        logged = None if stored else await self._retry("kafka", lambda: self._last_position(partition))
-        claim = resolve(stored, logged)
-        resumes = stored or logged
-        log.info("claimed", partition=partition, claim=claim.name.lower(), offset=resumes and resumes.next_offset)
-        if claim is Claim.RESTORE and logged:
-            await self._retry("redis", lambda: self._restore(partition, logged))
-            self._telemetry.restored()
-            return logged
-        return stored
-
-    async def _last_position(self, partition: int) -> Position | None:
-        last = None
-        async for _, position in self._changelog.read(partition):
-            last = position or last
-        return last
-
-    async def _restore(self, partition: int, position: Position) -> None:
-        users = 0
-        token = await self._store.begin_restore(partition)
-        async for chunk, _ in self._changelog.read(partition):
-            await self._store.fill(partition, token, chunk)
-            users += len(chunk)
-        await self._store.end_restore(partition, token, position)
-        log.info("restored from the changelog", partition=partition, records=users)
+    async def follow(self, partition: int, before: Header, after: Header, users: Sequence[UserState]) -> None:
+        """Take a commit into the store; raises `LostPartitionError` if it is not known to be there."""
+        try:
+            with self._telemetry.stage("write"):
+                await self._store.step(partition, before, after, users)
+        except UnavailableError as error:
+            raise LostPartitionError(f"no answer from the store: {error}", [partition], "unknown") from error

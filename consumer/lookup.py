@@ -11,8 +11,10 @@ from consumer.adapters.topics import partition_count
 from consumer.core.alerts import instant
 from consumer.core.calendar import Calendar
 from consumer.core.features import rolling
-from consumer.core.state import NO_TIME, States, unpack
-from consumer.errors import EbbtideError
+from consumer.core.packing import unpack
+from consumer.core.state import NO_TIME, States
+from consumer.errors import EbbtideError, LostPartitionError
+from consumer.ports import Header
 from consumer.settings import Settings
 from schemas.alert import Tier
 
@@ -25,19 +27,29 @@ async def user_features(settings: Settings, user_id: str, as_of: datetime | None
     partition = partition_of(user_id.encode(), await partition_count(settings, settings.events_topic))
     store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
     try:
-        [value] = (await store.load({partition: [user_id]}, at={}))[partition]
-        position = await store.position(partition)
+        value, header = await _stored(store, partition, user_id)
     finally:
         await store.close()
-    if value is None or position is None:
+    if value is None or header is None:
         raise EbbtideError(f"nothing is known of user {user_id!r} (partition {partition} of {settings.events_topic})")
     states = unpack([value])
     calendar = Calendar(settings.timezone)
     if as_of is None:
-        as_of_ms = max(position.watermark_ms, int(states.header["last_ms"][0]))  # the watermark lags behind events
+        as_of_ms = max(header.watermark_ms, int(states.header["last_ms"][0]))  # the watermark lags behind events
     else:
         as_of_ms = int(as_of.replace(tzinfo=as_of.tzinfo or ZoneInfo(settings.timezone)).timestamp() * 1000)
     return describe(states, user_id, calendar.day_of(np.array([as_of_ms])))
+
+
+async def _stored(store: RedisStore, partition: int, user_id: str) -> tuple[bytes | None, Header | None]:
+    """A user's packed state, and where the partition stood when it was read."""
+    while (view := await store.view(partition)).header is not None and view.is_intact:
+        try:
+            [value] = (await store.load({partition: [user_id]}, {partition: [view.header]}))[partition]
+        except LostPartitionError:  # a commit came in between
+            continue
+        return value, view.header
+    return None, None
 
 
 def describe(states: States, user_id: str, as_of_day: np.ndarray) -> dict[str, object]:

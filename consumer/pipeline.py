@@ -1,22 +1,31 @@
 """The main loop: poll, decode, load, fold, score, decide, commit; then the silence timers, on the same path."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-
-import structlog
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from secrets import token_hex
+from typing import TypeVar
 
 from consumer.batch import Slice, Stored, Worker, decode_slices
-from consumer.commit import Committer, Retrier
+from consumer.commit import Claimer, ClaimRules, Committer, Ledger
 from consumer.core.decode import Limits
-from consumer.errors import LostPartitionError, UnavailableError
+from consumer.errors import DamagedViewError, LostPartitionError, UnavailableError
 from consumer.health import Health
-from consumer.partitions import Happening, PartitionTask
-from consumer.ports import Changelog, Clock, Positions, Source, StateStore, Step, Telemetry
+from consumer.owner import CommitPace, Owner, Surroundings
+from consumer.partitions import PartitionTask
+from consumer.ports import Changelog, Clock, Headers, Source, StateStore, Step, Telemetry
+from consumer.retry import Retrier
+from consumer.watch_facts import Standing
+from consumer.working_set import due_users
 
-log = structlog.get_logger()
-OFFSETS_EVERY_MS = 1_000
+T = TypeVar("T")
+
+
+def new_id() -> str:
+    """A name that nobody else has."""
+    return token_hex(8)
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Rules:
     """How the pipeline batches, waits and tells time."""
 
     limits: Limits = Limits()
+    pace: CommitPace = field(default_factory=CommitPace)
+    claims: ClaimRules = field(default_factory=ClaimRules)
     max_batch_records: int = 2_000
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000
@@ -45,91 +56,90 @@ class Rules:
 
 
 class Pipeline:
-    """Owns the partitions assigned to this process; processes them all in one joint micro-batch at a time."""
+    """Processes the partitions assigned to this process, all in one joint micro-batch at a time."""
 
-    def __init__(self, world: World, worker: Worker, rules: Rules, health: Health) -> None:
+    def __init__(
+        self, world: World, worker: Worker, rules: Rules, health: Health, new_id: Callable[[], str] = new_id
+    ) -> None:
         self._world, self._worker, self._rules, self._health = world, worker, rules, health
         self._giving_up = asyncio.Event()
         self._retry = Retrier(health, rules.retry_max_s, self._giving_up)
-        self._committer = Committer(world.store, world.changelog, self._retry, world.telemetry)
-        self._tasks: dict[int, PartitionTask] = {}
+        ledger = Ledger(world.source, world.changelog, world.store)
+        self._owner = Owner(
+            Surroundings(world.source, world.clock, world.telemetry, health),
+            Claimer(ledger, rules.claims, world.telemetry, new_id),
+            Committer(world.changelog, world.store, world.telemetry),
+            rules.pace,
+            rules.retry_max_s,
+        )
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
-        self._next_offsets_ms = 0
         self.is_caught_up = False  # the last round found neither events nor due timers
 
     # Assignment: called by the source.
 
     async def assigned(self, partitions: Collection[int]) -> None:
-        """These partitions are ours; each is claimed before its first record is taken."""
-        self._tasks |= {each: PartitionTask(each) for each in partitions if each not in self._tasks}
+        """These partitions are ours: those we had go on as they are, the others are claimed."""
+        await self._owner.assigned(partitions)
 
     async def revoked(self, partitions: Collection[int]) -> None:
-        """Let these partitions go once what is under way is finished, or abandoned at the drain deadline."""
+        """Commit what is in flight, or abandon it at the drain deadline; a partition that stays goes on from there."""
         with self._deadline():
             async with self._working:
-                await self._commit_offsets([each for each in self._live() if each.partition in partitions])
-                for partition in [each for each in partitions if each in self._tasks]:
-                    self._tasks.pop(partition).on(Happening.REVOKED)
-                    self._world.telemetry.released(partition)
+                await self._owner.suspend(partitions, self._giving_up)
+
+    def standings(self) -> Mapping[int, Standing]:
+        """By partition, where it is, for the watchdog."""
+        return self._owner.standings()
 
     # The loop.
 
     async def run(self, stop: asyncio.Event, until: Callable[[], bool] = lambda: False) -> None:
-        """Process until `stop` is set, or until `until` holds between two batches; finish what is under way."""
+        """Process until `stop` is set, or until `until` holds between two batches; commit what is in flight."""
         draining = asyncio.create_task(self._drain(stop))
         polling = asyncio.create_task(self._poll())
         try:
             while not stop.is_set() and not until():
-                batch = await polling
+                await asyncio.wait(
+                    {polling, *self._owner.commits()},
+                    timeout=self._owner.next_commit_s(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
                 async with self._working:
-                    await self._claim_all()  # seeks, so only while no poll is under way
-                    polling = asyncio.create_task(self._poll())
-                    await self._process(batch)
+                    if polling.done():
+                        batch = await polling
+                        await self._owner.settle()  # seeks, so only while no poll is under way
+                        polling = asyncio.create_task(self._poll())
+                        await self._process(batch)
+                    self._owner.start_commits()
+            await self._owner.flush(self._owner.live(), self._giving_up)
         finally:
             draining.cancel()
-            await polling  # a cancelled poll would leave the source in doubt; what it brings is read again later
-        await self._commit_offsets(self._live())
+            await asyncio.wait([polling])  # a cancelled poll would leave the source in doubt
+            await self._owner.close()
 
     async def _drain(self, stop: asyncio.Event) -> None:
         await stop.wait()
         with self._deadline():
             await asyncio.Event().wait()  # until cancelled: the loop has ended
 
-    async def _claim_all(self) -> None:
-        for task in [task for task in self._tasks.values() if not task.is_live]:
-            with suppress(LostPartitionError):
-                await self._claim(task)
-
-    async def _claim(self, task: PartitionTask) -> None:
-        stored = await self._committer.claim(task.partition)
-        offset = stored.next_offset if stored else None
-        await self._retry("kafka", lambda: self._world.source.seek(task.partition, offset))
-        task.claimed(stored)
-
     async def _process(self, batch: Mapping[int, Slice]) -> None:
-        """One micro-batch of events, then one of timers; in doubt, every partition is claimed again."""
+        """One micro-batch of events, then one of timers."""
         current = {partition: part for partition, part in batch.items() if self._is_current(partition, part)}
-        try:
-            if current:
-                await self._process_events(current)
-            fired = await self._process_timers(idle=self._tasks.keys() - current.keys())
-            self.is_caught_up = not current and not fired
-        except LostPartitionError as doubt:
-            log.warning("claiming again", partitions=sorted(self._tasks), why=str(doubt))
-            for task in self._live():
-                task.on(Happening.DOUBTED)
-        else:
-            await self._report(worked=bool(current) or fired)
+        if current:
+            await self._process_events(current)
+        fired = await self._process_timers(idle=self._owner.tasks.keys() - current.keys())
+        self.is_caught_up = not current and not fired and self._owner.all_live()
+        self._report()
 
     def _is_current(self, partition: int, part: Slice) -> bool:
         """Whether a slice was read where its partition stands: not before a claim that moved it elsewhere."""
-        task = self._tasks.get(partition)
-        return task is not None and task.is_live and part.claim == task.claim
+        task = self._owner.tasks.get(partition)
+        return task is not None and task.is_live and part.read == task.read
 
     # poll → decode
 
     async def _poll(self) -> dict[int, Slice]:
-        claims = {task.partition: task.claim for task in self._live()}
+        reads = {task.partition: task.read for task in self._owner.live()}
         try:
             batch = await self._world.source.poll(self._rules.max_batch_records, self._rules.poll_timeout_ms)
         except UnavailableError as error:
@@ -138,76 +148,104 @@ class Pipeline:
             return {}
         self._health.up("input")
         with self._world.telemetry.stage("decode"):
-            return await asyncio.to_thread(decode_slices, batch, claims, self._now_ms(), self._rules.limits)
+            return await asyncio.to_thread(decode_slices, batch, reads, self._now_ms(), self._rules.limits)
 
     # load → fold → score → decide → commit
 
     async def _process_events(self, batch: Mapping[int, Slice]) -> None:
         self._world.telemetry.batch(sum(len(part.records) for part in batch.values()))
         stored = await self._load({partition: part.decoded.users for partition, part in batch.items()})
-        await self._commit_result(lambda: self._worker.on_events(batch, stored, self._tasks, self._now_ms()))
+        batch = {partition: batch[partition] for partition in stored}
+        if not batch:
+            return
+        stand = self._owner.positions(stored)
+        await self._take_in(lambda: self._worker.on_events(batch, stored, stand, self._now_ms()))
 
     async def _process_timers(self, idle: Collection[int]) -> bool:
         """Fire what is due, up to a bound per partition, so that events keep flowing; whether anything was."""
-        until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._live() if task.stored}
-        if not until_ms:
-            return False
-        limit = self._rules.max_due_users
-        due = await self._retry("redis", lambda: self._world.store.due(until_ms, self._stand(until_ms), limit))
-        due = {partition: users for partition, users in due.items() if users}
+        until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._owner.live()}
+        due = await self._due(until_ms)
         self._world.telemetry.timers_due(sum(map(len, due.values())))
+        stored = await self._load(due)
+        due = {partition: due[partition] for partition in stored}
         if due:
-            stored = await self._load(due)
-            await self._commit_result(
-                lambda: self._worker.on_silence(due, stored, self._tasks, until_ms, self._now_ms())
-            )
+            stand = self._owner.positions(due)
+            await self._take_in(lambda: self._worker.on_silence(due, stored, stand, until_ms, self._now_ms()))
         return bool(due)
 
-    async def _load(self, users: dict[int, list[str]]) -> Stored:
+    async def _due(self, until_ms: dict[int, int]) -> dict[int, list[str]]:
+        """Users whose timers are due, by partition that has any; asking also tells whether the store is in place."""
+        limit = self._rules.max_due_users
+        while until_ms := self._owner.live_of(until_ms):
+            changed = {each: self._owner.work(each).changed() for each in until_ms}
+            most = limit + max(map(len, changed.values()))
+            found = await self._ask(until_ms, partial(self._world.store.due, until_ms, limit=most))
+            if found is not None:
+                due = {each: due_users(names, changed[each], until_ms[each], limit) for each, names in found.items()}
+                return {partition: users for partition, users in due.items() if users}
+        return {}
+
+    async def _load(self, users: Mapping[int, list[str]]) -> Stored:
+        """States by partition, those from memory that the store may not have yet; partitions in doubt are left out."""
         with self._world.telemetry.stage("load"):
-            return await self._retry("redis", lambda: self._world.store.load(users, self._stand(users)))
+            while users := self._owner.live_of(users):
+                known = self._owner.known(users)
+                missing = {each: [name for name in names if name not in known[each]] for each, names in users.items()}
+                loaded = await self._ask(users, partial(self._world.store.load, missing))
+                if loaded is not None:
+                    return {each: _merged(names, known[each], loaded[each]) for each, names in users.items()}
+        return {}
 
-    def _stand(self, partitions: Collection[int]) -> Positions:
-        return {partition: self._tasks[partition].stored for partition in partitions}
+    async def _ask(self, partitions: Collection[int], ask: Callable[[Headers], Awaitable[T]]) -> T | None:
+        """The store's answer for partitions where they stand; None if that was not sure: ask again for those left.
 
-    async def _commit_result(self, compute: Callable[[], list[Step]]) -> None:
-        with self._world.telemetry.stage("score"):
-            steps = await asyncio.to_thread(compute)
-        await self._committer.commit(steps)
+        A commit that ended meanwhile has moved the store itself, which is no reason for doubt.
+        """
+        before = self._owner.headers(partitions)
+        try:
+            return await self._retry("redis", lambda: ask(self._owner.headers(partitions)))
+        except LostPartitionError as doubt:
+            unmoved = [each for each in self._owner.live_of(before) if self._owner.work(each).headers() == before[each]]
+            self._owner.doubt(doubt, among=unmoved)
+            return None
+
+    async def _take_in(self, compute: Callable[[], list[Step]]) -> None:
+        """Compute in a worker thread; a partition that came into doubt meanwhile is left out."""
+        owned = {task.partition: task.read for task in self._owner.live()}
+        try:
+            with self._world.telemetry.stage("score"):
+                steps = await asyncio.to_thread(compute)
+        except DamagedViewError as damage:
+            await self._owner.give_up_view(damage)
+            return
         for step in steps:
-            self._tasks[step.partition].stored = step.position
+            if self._owner.is_live(step.partition) and self._owner.tasks[step.partition].read == owned[step.partition]:
+                await self._owner.take_in(step, self._giving_up)
 
     def _time_reached_ms(self, task: PartitionTask, idle: Collection[int]) -> int:
         """Event time up to which a partition is complete: its watermark, or the wall clock once it has been read."""
-        assert task.stored is not None
+        assert task.work is not None
+        position = task.work.position
         on_wall_clock = (
             self._rules.wall_clock_when_idle
             and task.partition in idle
-            and self._world.source.lag(task.partition, task.stored.next_offset) == 0
+            and self._world.source.lag(task.partition, position.next_offset) == 0
         )
         wall_ms = self._now_ms() - self._rules.watermark_delay_ms
-        return max(task.stored.watermark_ms, wall_ms) if on_wall_clock else task.stored.watermark_ms
+        return max(position.watermark_ms, wall_ms) if on_wall_clock else position.watermark_ms
 
     # Housekeeping.
 
-    async def _report(self, worked: bool) -> None:
-        lags = {}
-        for task in self._live():
-            if task.stored:
-                lag = lags[task.partition] = self._world.source.lag(task.partition, task.stored.next_offset) or 0
-                delay_s = (self._now_ms() - task.stored.watermark_ms) / 1000
-                self._world.telemetry.partition(task.partition, lag, delay_s)
-        self._health.progress(len(self._live()), sum(lags.values()), worked)
-        if self._now_ms() >= self._next_offsets_ms:
-            self._next_offsets_ms = self._now_ms() + OFFSETS_EVERY_MS
-            await self._commit_offsets(self._live())
-
-    async def _commit_offsets(self, tasks: list[PartitionTask]) -> None:
-        """For lag tools only, so a failure does no harm."""
-        offsets = {task.partition: task.stored.next_offset for task in tasks if task.stored}
-        if offsets:
-            with suppress(UnavailableError):
-                await self._world.source.commit_offsets(offsets)
+    def _report(self) -> None:
+        lag_sum = 0
+        for task in self._owner.live():
+            assert task.work is not None
+            position = task.work.position
+            lag = self._world.source.lag(task.partition, position.next_offset) or 0
+            lag_sum += lag
+            delay_s = (self._now_ms() - position.watermark_ms) / 1000
+            self._world.telemetry.partition(task.partition, lag, delay_s)
+        self._health.progress(len(self._owner.live()), lag_sum)
 
     @contextmanager
     def _deadline(self) -> Iterator[None]:
@@ -219,8 +257,11 @@ class Pipeline:
             timer.cancel()
             self._giving_up.clear()
 
-    def _live(self) -> list[PartitionTask]:
-        return [task for task in self._tasks.values() if task.is_live]
-
     def _now_ms(self) -> int:
         return self._world.clock.now_ms()
+
+
+def _merged(names: list[str], known: Mapping[str, bytes], loaded: list[bytes | None]) -> list[bytes | None]:
+    """The states of `names`: of those not known, in order, the loaded ones."""
+    rest = iter(loaded)
+    return [known[name] if name in known else next(rest) for name in names]

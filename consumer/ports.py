@@ -1,11 +1,14 @@
 """What the pipeline needs of the world. Adapters implement these; in-memory twins stand beside the real ones."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
 
 import numpy as np
+
+NOT_BEGUN_MS = -1  # watermark of a partition in which nothing was folded yet
 
 
 @dataclass(frozen=True)
@@ -30,23 +33,71 @@ class Message:
 
 @dataclass(frozen=True)
 class Position:
-    """How far a partition has been processed: the next input offset, and the event time reached."""
+    """What a commit says of its partition: where it stands, and what must be found there."""
 
+    genesis: str  # names this history of the partition; another one means another changelog
+    next_offset: int  # of the input: everything before it is folded
+    watermark_ms: int  # event time reached
+    users: int = 0
+    timers: int = 0
+    partitions: int = 0  # of the input topic: with another number, users live elsewhere
+
+    def to_json(self) -> bytes:
+        """How the changelog holds it."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, value: bytes) -> "Position":
+        """The inverse of `to_json`."""
+        return cls(**json.loads(value))
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A position, and the changelog offset at which it was committed."""
+
+    position: Position
+    offset: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where the view of a partition stands: which commit it has taken in, and in which generation of keys."""
+
+    genesis: str
+    offset: int  # changelog offset of the last position taken in
+    generation: str
+    users: int
+    timers: int
     next_offset: int
     watermark_ms: int
 
     def __str__(self) -> str:
-        """How it is stored."""
-        return f"{self.next_offset}:{self.watermark_ms}"
+        """How it is stored: scripts compare it as a whole."""
+        return " ".join(map(str, astuple(self)))
 
     @classmethod
-    def parse(cls, stored: bytes) -> "Position":
+    def parse(cls, stored: bytes) -> "Header":
         """The inverse of `str`."""
-        next_offset, watermark_ms = stored.decode().split(":")
-        return cls(int(next_offset), int(watermark_ms))
+        genesis, offset, generation, *numbers = stored.decode().split()
+        return cls(genesis, int(offset), generation, *map(int, numbers))
+
+    @classmethod
+    def of(cls, logged: Logged, generation: str) -> "Header":
+        """A view that has taken in a commit."""
+        at = logged.position
+        return cls(at.genesis, logged.offset, generation, at.users, at.timers, at.next_offset, at.watermark_ms)
 
 
-Positions = Mapping[int, Position | None]  # where partitions are expected to stand
+@dataclass(frozen=True)
+class View:
+    """What the store says of a partition: its header, and whether as many users and timers are there as it says."""
+
+    header: Header | None
+    is_intact: bool
+
+
+Headers = Mapping[int, Sequence[Header]]  # by partition, where it may stand
 
 
 @dataclass(frozen=True)
@@ -60,13 +111,22 @@ class UserState:
 
 @dataclass(frozen=True)
 class Step:
-    """All that one partition's share of a micro-batch changes: committed as one."""
+    """All that one partition's share of a micro-batch changes."""
 
     partition: int
-    previous: Position | None
     position: Position
     users: Sequence[UserState] = ()
-    messages: Sequence[Message] = field(default=())
+    messages: Sequence[Message] = ()
+    is_urgent: bool = False  # somebody waits for what it says: commit without delay
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive committed records of a changelog: the latest state of every user in them."""
+
+    users: Sequence[UserState]
+    last_offset: int  # of the last record
+    logged: Logged | None  # the last position in them
 
 
 class Source(Protocol):
@@ -75,59 +135,89 @@ class Source(Protocol):
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
         """Records by partition; empty after `timeout_ms` without any. Never cancelled."""
 
-    async def seek(self, partition: int, offset: int | None) -> None:
-        """Read `partition` from `offset` on (None: from the configured start), and let it flow."""
+    def hold(self, partition: int) -> None:
+        """Fetch nothing of `partition` until the next `seek`."""
+
+    async def seek(self, partition: int, offset: int) -> None:
+        """Read `partition` from `offset` on, and let it flow."""
+
+    async def partitions(self) -> int:
+        """How many partitions the topic has."""
+
+    async def retained(self, partition: int) -> tuple[int, int]:
+        """The first offset that can still be read, and the one after the last."""
+
+    async def configured_start(self, partition: int) -> int:
+        """Where a partition that was never processed starts."""
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """Records known to wait from `next_offset` on; None before the end of the log is known."""
 
-    async def commit_offsets(self, offsets: dict[int, int]) -> None:
-        """Tell the group how far it is; for lag tools only, the truth is in the position."""
-
 
 class Changelog(Protocol):
-    """The outgoing topics, and the log of every user's state that Redis can be rebuilt from."""
+    """The outgoing topics and the log of every user's state: the truth, of which the store is a view.
 
-    async def publish(self, steps: Sequence[Step]) -> None:
-        """Write messages, user states and positions; returns when all are acknowledged."""
+    A partition is written by the last process that fenced it. Raises `LostPartitionError` once another one has, or if
+    it is not known what became of a commit; then only `fence` may follow.
+    """
 
-    def read(self, partition: int) -> AsyncIterator[tuple[list[UserState], Position | None]]:
-        """Everything written for `partition`, oldest first, in chunks; a position covers the chunks before it."""
+    async def fence(self, partition: int) -> None:
+        """Become the only writer: whoever wrote before can commit no more, and what they left open is aborted."""
+
+    async def barrier(self, partition: int) -> int:
+        """Commit a record that says nothing; its offset. All that was committed before is readable up to there."""
+
+    async def commit(
+        self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
+    ) -> int:
+        """Commit states, position, messages and the group's offset, all or nothing; the position's offset."""
+
+    async def last(self, partition: int, barrier: int) -> Logged | None:
+        """The last position committed up to `barrier`."""
+
+    def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk, None]:
+        """What was committed at the offsets (after, through], oldest first, in chunks of bounded size."""
+
+    async def release(self, partition: int) -> None:
+        """Write no more."""
 
 
 class StateStore(Protocol):
-    """The view of all user states that the pipeline works on.
+    """The view of all user states that the pipeline works on. Every call is atomic for each partition.
 
-    `load` and `due` raise `LostPartitionError` where a partition does not stand `at` the position where its owner left
-    it: what is not there may just be lost, and must not be taken for a user of whom nothing is known.
+    A call that does not find a partition as it must be changes nothing there and raises `LostPartitionError`: `intact`
+    means that there is a header, and as many users and timers as it says.
     """
 
-    async def position(self, partition: int) -> Position | None:
-        """Where the stored states stand; None if nothing is stored."""
+    async def view(self, partition: int) -> View:
+        """Where a partition stands."""
 
-    async def load(self, users: dict[int, list[str]], at: Positions) -> dict[int, list[bytes | None]]:
-        """Packed states by partition, in the order asked for; one round trip for all."""
+    async def load(self, users: Mapping[int, Sequence[str]], at: Headers) -> dict[int, list[bytes | None]]:
+        """Packed states by partition, in the order asked for, of partitions that are intact `at` one of the headers."""
 
-    async def due(self, until_ms: dict[int, int], at: Positions, limit: int) -> dict[int, list[str]]:
+    async def due(self, until_ms: Mapping[int, int], at: Headers, limit: int) -> dict[int, list[str]]:
         """By partition, at most `limit` users whose timer fires at or before its `until_ms`, the earliest first."""
 
-    async def write(self, steps: Sequence[Step]) -> None:
-        """Apply each step atomically if its `previous` position is the stored one; one round trip for all.
+    async def step(self, partition: int, before: Header, after: Header, users: Sequence[UserState]) -> None:
+        """From `before`, intact, to `after`."""
 
-        Raises `LostPartitionError` if it is not. Writing the same step twice is the same as once.
+    async def catch_up(self, partition: int, before: Header, chunk: Chunk, last: Logged | None) -> Header:
+        """Take in a chunk of the changelog from `before`, intact, on; where it stands then.
+
+        After the `last` one users and timers must be as many as its position says; otherwise the view is given up.
         """
 
-    async def begin_restore(self, partition: int) -> str:
-        """Forget all of a partition, which has no position, and get ready to fill it; returns the restore's token."""
+    async def discard(self, partition: int, before: Header) -> None:
+        """From `before`, intact or not, to nowhere: the next claim restores the partition."""
 
-    async def fill(self, partition: int, token: str, users: Sequence[UserState]) -> None:
-        """Write states that count once the restore ends.
+    async def fill(self, partition: int, generation: str, part: int, users: Sequence[UserState]) -> None:
+        """Write part `part` (from 0, in order) of a new generation of keys that counts once it is switched to."""
 
-        Raises `LostPartitionError` if another restore has begun, or the store has lost the partition since.
+    async def switch(self, partition: int, seen: Header | None, parts: int, header: Header) -> None:
+        """Make the generation of `header`, filled with so many parts, the one that counts.
+
+        The partition must stand where it was `seen`, or nowhere.
         """
-
-    async def end_restore(self, partition: int, token: str, position: Position) -> None:
-        """Set the position, by which all that was filled counts; raises as `fill` does."""
 
 
 class Scorer(Protocol):
@@ -179,8 +269,20 @@ class Telemetry(Protocol):
     def partitions_live(self, count: int) -> None:
         """How many partitions are being processed."""
 
-    def restored(self) -> None:
-        """A partition's states were rebuilt from the changelog."""
+    def claimed(self, outcome: str) -> None:
+        """A partition was claimed, and in what state it was found."""
+
+    def input_lost(self, partition: int, is_lost: bool) -> None:
+        """Whether a partition stands where the input cannot be read any more."""
+
+    def doubted(self, reason: str) -> None:
+        """A partition has to be claimed again."""
+
+    def rebuilding(self, partition: int, share: float | None) -> None:
+        """How much of a restore or catch-up is done; None when it has ended."""
+
+    def committed(self, users: int, messages: int) -> None:
+        """A commit was made permanent."""
 
     def dependency(self, name: str, up: bool) -> None:
         """A server went away or came back."""

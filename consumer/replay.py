@@ -3,15 +3,18 @@
 import asyncio
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from consumer.adapters.clock import ManualClock, SystemClock
-from consumer.adapters.memory import MemoryChangelog, MemorySource, MemoryStore
+from consumer.adapters.memory import MemoryChangelog, MemorySource
+from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_rules, build_worker
 from consumer.event_log import EventLog
 from consumer.health import Health
+from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, World
 from consumer.ports import Message
 from consumer.settings import Settings
@@ -47,7 +50,8 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
 
         source = MemorySource(records, partitions)
         world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
-        pipeline = Pipeline(world, worker, build_rules(settings), Health(clock, metrics, settings.stall_s))
+        rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0, urgent_gap_ms=0))
+        pipeline = Pipeline(world, worker, rules, Health(metrics))
         asyncio.run(_run(pipeline, source, partitions))
     summary = tally.summary()
     (out / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")

@@ -14,43 +14,57 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import topic_problems
 from consumer.assembly import build_rules, build_worker
-from consumer.errors import EbbtideError, UnavailableError
+from consumer.companions import Companions
+from consumer.errors import ConfigurationError, UnavailableError
 from consumer.health import Health
+from consumer.loop_guard import LoopGuard
 from consumer.pipeline import Pipeline, World
 from consumer.settings import Settings
+from consumer.watch import Watch
 
 log = structlog.get_logger()
 PROBE_EVERY_S = 5.0
 
 
 async def run_service(settings: Settings) -> None:
-    """Serve until told to stop; raises `ConfigurationError` for what only a person can mend."""
+    """Serve until told to stop.
+
+    Raises `ConfigurationError` for what only a person can mend, `RestartNeededError` for what only a new process can.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics()
     worker = build_worker(settings, metrics)
-    clock = SystemClock()
-    health = Health(clock, metrics, settings.stall_s)
+    health = Health(metrics)
     async with AsyncExitStack() as stack:
+        guard = LoopGuard(settings.loop_lag_max_s, settings.loop_block_exit_s, metrics.loop_blocked)
+        guard.start()
+        stack.callback(guard.stop)
         http = HttpServer(metrics, health)
         stack.push_async_callback(http.close)
         log.info("listening", url=await http.start(settings.http_host, settings.http_port))
         store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
         stack.push_async_callback(store.close)
-        stack.callback(asyncio.create_task(_greet(store, health)).cancel)
         changelog = KafkaChangelog(settings)
         stack.push_async_callback(changelog.close)
+        later = await stack.enter_async_context(AsyncExitStack())  # closed after the companions that look at it
+        companions = await stack.enter_async_context(Companions(stop, settings.drain_timeout_s))
+        watch = Watch(settings, health, metrics)
+        companions.start(watch.run())
+        companions.start(_greet(store, health))
         source = await _connected(settings, health, stop)
         if source is None:
             return
-        stack.push_async_callback(source.close)
-        pipeline = Pipeline(World(source, store, changelog, clock, metrics), worker, build_rules(settings), health)
-        source.subscribe(pipeline.assigned, pipeline.revoked)
-        probe = asyncio.create_task(_probe(source, health))
-        stack.callback(probe.cancel)
+        later.push_async_callback(source.close)
+        world = World(source, store, changelog, SystemClock(), metrics)
+        pipeline = Pipeline(world, worker, build_rules(settings), health)
+        watch.serving(source, pipeline)
+        source.subscribe(companions.watched(pipeline.assigned), companions.watched(pipeline.revoked))
+        companions.start(watch.count_members())
+        companions.start(_probe(source, health))
         await pipeline.run(stop)
-        log.info("stopped", reason="asked to")
+        log.info("stopped")
 
 
 async def _connected(settings: Settings, health: Health, stop: asyncio.Event) -> KafkaSource | None:
@@ -76,15 +90,26 @@ async def _connected(settings: Settings, health: Health, stop: asyncio.Event) ->
 
 
 async def _greet(store: RedisStore, health: Health) -> None:
-    """Redis is used once a partition is ours, which may never be: see before whether it is there."""
+    """Redis is used once a partition is ours, which may never be: see before whether it is there, and keeps all."""
     while True:
         try:
-            await store.position(0)
+            await store.view(0)
+            await _refuse_eviction(store)
             health.up("redis")
             return
-        except EbbtideError as error:
+        except UnavailableError as error:
             health.down("redis", str(error))
         await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def _refuse_eviction(store: RedisStore) -> None:
+    try:
+        problem = await store.policy_problem()
+    except ConfigurationError as error:
+        log.warning("Redis does not say whether it drops states when its memory is full", why=str(error))
+        return
+    if problem is not None:
+        raise ConfigurationError(problem)
 
 
 async def _probe(source: KafkaSource, health: Health) -> None:

@@ -39,9 +39,34 @@ class Settings(BaseSettings):
     kafka_sasl_username: str | None = Field(None, description="For the SASL protocols.")
     kafka_sasl_password: SecretStr | None = Field(None, description="For the SASL protocols.")
     kafka_session_timeout_ms: int = Field(45_000, ge=6_000, description="Silence after which a member is dead.")
+    kafka_group_instance_id: str | None = Field(
+        None, min_length=1, description="Static membership: a name that this process keeps over restarts."
+    )
+    kafka_transaction_timeout_ms: int = Field(
+        30_000, ge=1_000, le=900_000, description="A transaction that takes longer is aborted."
+    )
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once", description="at_least_once is for brokers without transactions: a crash may repeat alerts."
+    )
+    commit_interval_ms: int = Field(
+        100, ge=0, le=60_000, description="How long changes gather before they are committed; alerts do not wait."
+    )
+    wipe_foreign_state: bool = Field(
+        False, description="States in Redis of which the state topic knows nothing: start afresh (else: wait)."
+    )
+    skip_lost_input: bool = Field(
+        False, description="Records that were deleted before they were read: go on without them (else: wait)."
+    )
+    max_uncommitted_users: int = Field(
+        10_000, ge=1, description="Changed users per partition held in memory; then processing waits for the commit."
+    )
 
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="redis:// or rediss:// URL; may hold a password."
+        SecretStr("redis://localhost:6379/0"),
+        description=(
+            "redis://host:port/db, redis+sentinel://host:port,host:port/master/db, redis+cluster://host:port; "
+            "rediss… with TLS; may hold user:password@."
+        ),
     )
     redis_timeout_s: float = Field(10.0, gt=0, le=MAX_S, description="For connecting and for every call.")
 
@@ -100,6 +125,21 @@ class Settings(BaseSettings):
     http_port: int = Field(8000, ge=0, le=65_535, description="0 picks a free port and logs it.")
     stall_s: float = Field(
         60.0, gt=0, le=MAX_S, description="/healthz fails when records wait and nothing was processed so long."
+    )
+    loop_lag_max_s: float = Field(
+        5.0, gt=0, le=MAX_S, description="/healthz fails when the event loop was later; beyond it the log shows why."
+    )
+    loop_block_exit_s: float = Field(
+        300.0, gt=0, le=MAX_S, description="The process ends itself when its event loop was blocked so long."
+    )
+    assignment_max_s: float = Field(
+        180.0, gt=0, le=MAX_S, description="/healthz fails when the group has given this process no share so long."
+    )
+    claim_max_s: float = Field(
+        900.0, gt=0, le=MAX_S, description="/healthz fails when claiming a partition, with any restore, takes longer."
+    )
+    open_transaction_max_s: float = Field(
+        300.0, gt=0, le=MAX_S, description="/healthz fails when a producer's transaction hides input for so long."
     )
     log_format: Literal["text", "json"] = Field("text", description="For people, or for machines.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

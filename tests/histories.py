@@ -10,8 +10,9 @@ from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events
 from consumer.core.features import TOKEN_SIZE
 from consumer.core.fold import FoldRules, Target, fold
+from consumer.core.packing import pack, unpack
 from consumer.core.policy import Policy, PolicyRules
-from consumer.core.state import BINS, States, empty_states, pack, unpack
+from consumer.core.state import BINS, States, empty_states
 from consumer.ports import Scorer
 from consumer.scoring import Engine
 from schemas.event import EventType

@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis.asyncio import Redis
 
 from consumer.adapters.kafka import partition_of
+from consumer.adapters.kafka_changelog import BARRIER_KEY, POSITION_KEY
 from consumer.adapters.topics import create_topics, partition_count
 from consumer.core.features import TOKEN_NAMES
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.ports import Position
+from consumer.ports import Header
 from consumer.settings import Settings
 
 DEADLINE_S = 60.0
@@ -102,20 +103,22 @@ class Shop:
                 await producer.commit_transaction()
 
     async def read(self, topic: str) -> list[Any]:
-        """Every record of a topic, partition after partition."""
-        async with AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap_servers,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        ) as consumer:
-            parts = await self._partitions(topic)
-            consumer.assign(parts)
+        """Every committed record of a topic, partition after partition; waits for the end of open transactions."""
+        parts = await self._partitions(topic)
+        async with self._reader() as consumer:
             ends = await consumer.end_offsets(parts)
+        async with self._reader(isolation_level="read_committed") as consumer:
+            consumer.assign(parts)
+            await consumer.seek_to_beginning(*parts)
             records: list[Any] = []
-            while any([await consumer.position(part) < end for part, end in ends.items()]):
-                for batch in (await consumer.getmany(timeout_ms=200)).values():
-                    records += batch
+            async with asyncio.timeout(DEADLINE_S):
+                while any([await consumer.position(part) < end for part, end in ends.items()]):
+                    for batch in (await consumer.getmany(timeout_ms=200)).values():
+                        records += batch
         return sorted(records, key=lambda record: (record.partition, record.offset))
+
+    def _reader(self, **options: Any) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap_servers, **options)
 
     async def alerts(self) -> list[dict[str, Any]]:
         """What the alerts topic holds."""
@@ -147,45 +150,59 @@ class Shop:
         async with aclosing(Redis.from_url(self.settings.redis_url.get_secret_value())) as redis:
             return await call(redis)
 
-    async def positions(self) -> dict[int, Position | None]:
-        """By partition, how far the service has come."""
-        keys = [self._key(partition, "position") for partition in range(self.settings.partitions)]
+    async def headers(self) -> dict[int, Header | None]:
+        """By partition, where the service's view of it stands."""
+        keys = [self.key(partition, "header") for partition in range(self.settings.partitions)]
         values = await self.redis(lambda redis: redis.mget(keys))
-        return {partition: Position.parse(value) if value else None for partition, value in enumerate(values)}
+        return {partition: Header.parse(value) if value else None for partition, value in enumerate(values)}
 
     async def processed(self) -> int:
         """How many input offsets count as processed."""
-        return sum(each.next_offset for each in (await self.positions()).values() if each)
+        return sum(each.next_offset for each in (await self.headers()).values() if each)
 
     async def states(self) -> dict[str, bytes]:
         """Packed state by user, of all partitions; fails if a user is in a partition that is not theirs."""
         found: dict[str, bytes] = {}
-        for partition in range(self.settings.partitions):
-            key = self._key(partition, "users")
-            for name, value in (await self.redis(lambda redis, key=key: redis.hgetall(key))).items():
-                assert partition_of(name, self.settings.partitions) == partition
-                found[name.decode()] = value
+        for partition, header in (await self.headers()).items():
+            if header is not None:
+                key = self.key(partition, f"users:{header.generation}")
+                for name, value in (await self.redis(lambda redis, key=key: redis.hgetall(key))).items():
+                    assert partition_of(name, self.settings.partitions) == partition
+                    found[name.decode()] = value
         return found
 
     async def timers(self) -> dict[str, int]:
         """Due time by user, ms."""
         found: dict[str, int] = {}
-        for partition in range(self.settings.partitions):
-            key = self._key(partition, "due")
-            rows = await self.redis(lambda redis, key=key: redis.zrange(key, 0, -1, withscores=True))
-            found |= {name.decode(): int(due) for name, due in rows}
+        for partition, header in (await self.headers()).items():
+            if header is not None:
+                key = self.key(partition, f"due:{header.generation}")
+                rows = await self.redis(lambda redis, key=key: redis.zrange(key, 0, -1, withscores=True))
+                found |= {name.decode(): int(due) for name, due in rows}
         return found
+
+    async def logged(self) -> dict[str, bytes]:
+        """Packed state by user, as the changelog has it."""
+        records = await self.read(self.settings.state_topic)
+        latest = {record.key: record.value for record in records if record.key not in (POSITION_KEY, BARRIER_KEY)}
+        return {key.decode(): value for key, value in latest.items() if value}
+
+    async def is_committed(self) -> bool:
+        """Whether the changelog's last position is where Redis stands, in every partition."""
+        last = {record.partition: record for record in await self.read(self.settings.state_topic) if record.key == b""}
+        headers = await self.headers()
+        return all(header is None or header.offset == last[each].offset for each, header in headers.items())
 
     async def is_settled(self) -> bool:
         """Whether every record is processed and no timer is due by its partition's watermark."""
-        positions = await self.positions()
+        headers = await self.headers()
         for partition, end in (await self.ends()).items():
-            position = positions[partition]
-            if position is None and end == 0:
+            header = headers[partition]
+            if header is None and end == 0:
                 continue
-            if position is None or position.next_offset < end:
+            if header is None or header.next_offset < end:
                 return False
-            key, until_ms = self._key(partition, "due"), position.watermark_ms
+            key, until_ms = self.key(partition, f"due:{header.generation}"), header.watermark_ms
             if await self.redis(lambda redis, key=key, until_ms=until_ms: redis.zcount(key, "-inf", until_ms)):
                 return False
         return True
@@ -194,7 +211,8 @@ class Shop:
         """Wait until nothing is left to do but for the wall clock."""
         await until(self.is_settled, "every record processed", deadline_s)
 
-    def _key(self, partition: int, name: str) -> str:
+    def key(self, partition: int, name: str) -> str:
+        """A key in Redis."""
         return f"{{{self.settings.group_id}:{partition}}}:{name}"
 
 

@@ -1,121 +1,142 @@
-"""The outgoing topics and the state topic as a `Changelog`."""
+"""The outgoing topics and the state topic as a `Changelog`.
+
+A state topic's partition holds three kinds of records: states (key: user id), positions (the last record of every
+commit) and barriers, which say nothing.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-
-from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, stop_client, translated
-from consumer.core.state import NO_TIME, UnreadableStateError, unpack
-from consumer.errors import ConfigurationError, UnavailableError
-from consumer.ports import Position, Step, UserState
+from consumer.adapters.kafka import COMMIT_ERRORS, commit_error, translated
+from consumer.adapters.kafka_reader import Reader, Readers
+from consumer.adapters.kafka_writer import KeyValue, Writer
+from consumer.core.packing import due_ms_of
+from consumer.core.state import UnreadableStateError
+from consumer.errors import ConfigurationError, LostPartitionError
+from consumer.ports import Chunk, Logged, Message, Position, UserState
 from consumer.settings import Settings
 
 POSITION_KEY = b""  # user ids are never empty
-_CHUNK_RECORDS = 5_000
+BARRIER_KEY = b"\xff"  # no UTF-8, so no user id either
+_FIRST_WINDOW = 64
 
 
 class KafkaChangelog:
-    """Publishes through one idempotent producer; a producer that failed is replaced."""
+    """One writer per partition, and readers shared by all."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.state_topic
-        self._producer: AIOKafkaProducer | None = None
-
-    async def start(self) -> None:
-        """Connect, unless connected."""
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                **connection(self._settings),
-                enable_idempotence=True,
-                max_batch_size=MAX_MESSAGE_BYTES // 8,
-                max_request_size=MAX_MESSAGE_BYTES,
-            )
-            await start_client(producer.start, producer.stop)
-            self._producer = producer
+        self._readers = Readers(settings)
+        self._writers: dict[int, Writer] = {}
+        self._abandoning: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Flush and disconnect."""
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
-            await stop_client(producer)
+        """Disconnect."""
+        await asyncio.gather(*(self.release(partition) for partition in [*self._writers]))
+        await self._readers.close()
+        if self._abandoning:
+            await asyncio.wait(self._abandoning)
 
-    async def publish(self, steps: Sequence[Step]) -> None:
-        """See `Changelog.publish`."""
-        await self.start()
+    async def fence(self, partition: int) -> None:
+        """See `Changelog.fence`."""
+        self._abandon(partition)
+        writer = Writer(self._settings, partition)
+        await writer.start()
+        self._abandon(partition)  # of two claims at once the later one counts
+        self._writers[partition] = writer
+
+    async def release(self, partition: int) -> None:
+        """See `Changelog.release`."""
+        if writer := self._writers.pop(partition, None):
+            await writer.stop()
+
+    async def barrier(self, partition: int) -> int:
+        """See `Changelog.barrier`."""
+        return await self._commit(partition, [(BARRIER_KEY, b"")], [], None)
+
+    async def commit(
+        self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
+    ) -> int:
+        """See `Changelog.commit`; with `delivery=at_least_once` the group's offset is left alone."""
+        states: list[KeyValue] = [(user.user_id.encode(), user.value or None) for user in users]
+        states.append((POSITION_KEY, position.to_json()))
+        return await self._commit(partition, states, messages, position.next_offset)
+
+    async def _commit(
+        self, partition: int, states: Sequence[KeyValue], messages: Sequence[Message], next_offset: int | None
+    ) -> int:
+        writer = self._writers.get(partition)
+        if writer is None:
+            raise LostPartitionError(f"partition {partition} has no writer: it must be fenced", [partition], "unknown")
         try:
-            with translated():
-                await self._send(steps)
-        except (UnavailableError, asyncio.CancelledError):
-            await self._discard()
+            return await writer.commit(states, messages, next_offset)
+        except BaseException as error:
+            died_of = writer.died_of()
+            self._abandon(partition)
+            if isinstance(error, COMMIT_ERRORS):
+                raise commit_error(error, died_of, partition) from error
             raise
 
-    async def _send(self, steps: Sequence[Step]) -> None:
-        assert self._producer is not None
-        acknowledgements = []
-        for step in steps:
-            for message in step.messages:
-                send = self._producer.send(message.topic, message.value, message.key, headers=list(message.headers))
-                acknowledgements += [await send]
-            acknowledgements += await self._send_states(step)
-        await asyncio.gather(*acknowledgements)
+    def _abandon(self, partition: int) -> None:
+        """Give a writer up at once; it disconnects in the background."""
+        if writer := self._writers.pop(partition, None):
+            task = asyncio.ensure_future(writer.abandon())
+            self._abandoning.add(task)
+            task.add_done_callback(self._abandoning.discard)
 
-    async def _send_states(self, step: Step) -> list[asyncio.Future[Any]]:
-        """States and, last, the position: batches of one partition keep their order."""
-        assert self._producer is not None
-        records = [(user.user_id.encode(), user.value or None) for user in step.users]
-        records.append((POSITION_KEY, str(step.position).encode()))
-        sent, batch = [], self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                sent.append(await self._producer.send_batch(batch, self._topic, partition=step.partition))
-                batch = self._producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
-        sent.append(await self._producer.send_batch(batch, self._topic, partition=step.partition))
-        return sent
+    async def last(self, partition: int, barrier: int) -> Logged | None:
+        """See `Changelog.last`; raises `UnavailableError` when the barrier does not become readable."""
+        with translated():
+            async with self._readers.reading(self._topic, partition) as reader:
+                first = await reader.first_offset()
+                through, window = barrier, _FIRST_WINDOW
+                while through >= first:
+                    after = max(through - window, first - 1)
+                    if found := await _last_position(reader, after + 1, through):
+                        return found
+                    through, window = after, window * 16
+        return None
 
-    async def _discard(self) -> None:
-        """Drop the producer and what it has not sent: an idempotent one would send it whenever Kafka is back, be it
-        after newer states."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            producer._sender.sender_task.cancel()
-            await stop_client(producer)
-
-    async def read(self, partition: int) -> AsyncIterator[tuple[list[UserState], Position | None]]:
-        """See `Changelog.read`."""
-        consumer = AIOKafkaConsumer(
-            **connection(self._settings),
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-        )
-        part = TopicPartition(self._topic, partition)
-        try:
-            with translated():
-                await consumer.start()
-                consumer.assign([part])
-                end = (await consumer.end_offsets([part]))[part]
-                await consumer.seek_to_beginning(part)
-                while await consumer.position(part) < end:
-                    batch = await consumer.getmany(timeout_ms=1_000, max_records=_CHUNK_RECORDS)
-                    yield _states_and_position(batch.get(part, []))
-        finally:
-            await stop_client(consumer)
+    async def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk]:
+        """See `Changelog.read`; raises `ConfigurationError` for what this version cannot read."""
+        with translated():
+            async with self._readers.reading(self._topic, partition) as reader:
+                first = max(after + 1, await reader.first_offset())
+                async with aclosing(reader.records(first, through)) as batches:
+                    async for records in batches:
+                        yield _chunk(records)
 
 
-def _states_and_position(records: list[Any]) -> tuple[list[UserState], Position | None]:
-    latest = {record.key: record.value or b"" for record in records}
+async def _last_position(reader: Reader, first: int, last: int) -> Logged | None:
+    found = None
+    async with aclosing(reader.records(first, last)) as batches:
+        async for records in batches:
+            found = next((record for record in reversed(records) if record.key == POSITION_KEY), found)
+    return found and _logged(found)
+
+
+def _chunk(records: list[Any]) -> Chunk:
+    latest = {record.key: record for record in records}
+    latest.pop(BARRIER_KEY, None)
     position = latest.pop(POSITION_KEY, None)
-    names, values = list(latest), list(latest.values())
+    values = [record.value or b"" for record in latest.values()]
     try:
-        due_ms = unpack(values).header["due_ms"].tolist()
-    except UnreadableStateError as error:
-        raise ConfigurationError(f"the state topic holds what this version cannot read: {error}") from error
-    users = [
-        UserState(name.decode(), value, None if due == NO_TIME else due)
-        for name, value, due in zip(names, values, due_ms, strict=True)
-    ]
-    return users, Position.parse(position) if position else None
+        names = [key.decode() for key in latest]
+        users = [*map(UserState, names, values, due_ms_of(values))]
+    except (UnreadableStateError, UnicodeDecodeError, AttributeError) as error:
+        raise _unreadable(error) from error
+    return Chunk(users, records[-1].offset, position and _logged(position))
+
+
+def _logged(record: Any) -> Logged:
+    try:
+        return Logged(Position.from_json(record.value), record.offset)
+    except (ValueError, TypeError) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"the state topic holds what this version cannot read: {error}")

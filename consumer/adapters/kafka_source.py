@@ -1,18 +1,19 @@
 """The input topic as a `Source`: a member of the consumer group."""
 
-import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.structs import OffsetAndMetadata
 
 from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
+from consumer.errors import UnavailableError
 from consumer.ports import Record
 from consumer.settings import Settings
 
-OFFSETS_TIMEOUT_S = 2.0
 MAX_POLL_INTERVAL_MS = 300_000
+FETCH_WAIT_MS = 100  # seeks, and questions about offsets, wait for the fetch that is under way
 OnPartitions = Callable[[Collection[int]], Awaitable[None]]
 
 
@@ -28,7 +29,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class KafkaSource:
-    """A member of the consumer group."""
+    """A member of the consumer group; a partition that it is given is on hold until its first `seek`."""
 
     def __init__(self, settings: Settings) -> None:
         self._topic = settings.events_topic
@@ -38,14 +39,18 @@ class KafkaSource:
         self._consumer = AIOKafkaConsumer(
             **connection(settings),
             group_id=settings.group_id,
+            group_instance_id=settings.kafka_group_instance_id,
             enable_auto_commit=False,
             isolation_level="read_committed",
             auto_offset_reset=settings.auto_offset_reset,
             session_timeout_ms=settings.kafka_session_timeout_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             rebalance_timeout_ms=int(settings.drain_timeout_s * 1000) + REQUEST_TIMEOUT_MS,
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),  # with two of them it would join twice
         )
+
+    # The group.
 
     async def start(self) -> None:
         """Connect; raises `UnavailableError` when no broker answers."""
@@ -54,14 +59,19 @@ class KafkaSource:
     def subscribe(self, assigned: OnPartitions, revoked: OnPartitions) -> None:
         """Join the group; from now on the two callbacks follow its rebalances."""
 
+        async def holding(partitions: Collection[int]) -> None:
+            for partition in partitions:
+                self.hold(partition)
+            await assigned(partitions)
+
         async def forgetting(partitions: Collection[int]) -> None:
             self._delivered.clear()  # a rebalance revokes all
             await revoked(partitions)
 
-        self._consumer.subscribe([self._topic], listener=_Listener(assigned, forgetting))
+        self._consumer.subscribe([self._topic], listener=_Listener(holding, forgetting))
 
     async def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, unless the membership is static."""
         await stop_client(self._consumer)
 
     async def check(self) -> None:
@@ -69,10 +79,31 @@ class KafkaSource:
         with translated():
             await self._consumer.topics()
 
+    def is_member(self) -> bool:
+        """Whether the group has given this process its share, be it nothing, and no rebalance is under way."""
+        state, coordinator = self._consumer._subscription, self._consumer._coordinator
+        is_assigned = state.subscription is not None and state.subscription.assignment is not None
+        return bool(is_assigned and not state.reassignment_in_progress and coordinator and coordinator.generation > 0)
+
+    def assigned(self) -> set[int]:
+        """The partitions that the group has given this process."""
+        return {part.partition for part in self._consumer.assignment()}
+
+    def why_broken(self) -> str | None:
+        """What ended a background task of the client, if anything did: only a new process reads again."""
+        if not self._consumer._coordinator:
+            return None
+        for task in (self._consumer._coordinator._coordination_task, self._consumer._fetcher.error_future):
+            if task.done():
+                return repr(None if task.cancelled() else task.exception())
+        return None
+
+    # Records.
+
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
         """See `Source.poll`."""
         with translated():
-            batch = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            batch = await self._getmany(max_records, timeout_ms)
             self._delivered |= {part.partition: records[-1].offset + 1 for part, records in batch.items()}
             for part in self._consumer.assignment():
                 if part.partition in self._delivered:
@@ -82,22 +113,60 @@ class KafkaSource:
             for part, records in batch.items()
         }
 
-    async def seek(self, partition: int, offset: int | None) -> None:
-        """See `Source.seek`."""
-        part = TopicPartition(self._topic, partition)
-        self._delivered.pop(partition, None)
+    async def _getmany(self, max_records: int, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        try:
+            found: dict[TopicPartition, list[Any]]
+            found = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except BaseException:
+            # aiokafka 0.14 takes a call that was cancelled, or has failed, for one that is under way for ever; then a
+            # process that polls no more would keep its partitions.
+            state = self._consumer._subscription
+            state._fetch_count, state._last_fetch_ended = 0, time.monotonic()
+            raise
+        return found
+
+    def hold(self, partition: int) -> None:
+        """See `Source.hold`."""
+        part = self._part(partition)
+        if part in self._consumer.assignment():
+            self._consumer.pause(part)
+
+    async def seek(self, partition: int, offset: int) -> None:
+        """See `Source.seek`; raises `UnavailableError` while the partition is not ours."""
+        part = self._part(partition)
+        if part not in self._consumer.assignment():
+            raise UnavailableError("kafka", f"partition {partition} is not ours now")
+        self._consumer.seek(part, offset)
+        self._consumer.resume(part)
+        self._delivered[partition] = self._reads_on[partition] = offset
+
+    # What is there.
+
+    async def partitions(self) -> int:
+        """See `Source.partitions`."""
+        if not await self._consumer._client.force_metadata_update():
+            raise UnavailableError("kafka", "no broker answers")
+        found = self._consumer.partitions_for_topic(self._topic)
+        if not found:
+            raise UnavailableError("kafka", f"there is no topic {self._topic} now")
+        return len(found)
+
+    async def retained(self, partition: int) -> tuple[int, int]:
+        """See `Source.retained`."""
+        part = self._part(partition)
         with translated():
-            if offset is not None:
-                self._consumer.seek(part, offset)
-                self._delivered[partition] = self._reads_on[partition] = offset
-            elif self._from_end:
-                await self._consumer.seek_to_end(part)
-            else:
-                await self._consumer.seek_to_beginning(part)
+            first = await self._consumer.beginning_offsets([part])
+            end = await self._consumer.end_offsets([part])
+        return int(first[part]), int(end[part])
+
+    async def configured_start(self, partition: int) -> int:
+        """See `Source.configured_start`."""
+        first, end = await self.retained(partition)
+        return end if self._from_end else first
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """See `Source.lag`."""
-        part = TopicPartition(self._topic, partition)
+        part = self._part(partition)
         if part not in self._consumer.assignment():
             return None
         end = self._consumer.last_stable_offset(part)
@@ -105,14 +174,20 @@ class KafkaSource:
             next_offset = self._reads_on[partition]
         return None if end is None or end < 0 else max(end - next_offset, 0)
 
-    async def commit_offsets(self, offsets: dict[int, int]) -> None:
-        """See `Source.commit_offsets`."""
-        owned = {part.partition for part in self._consumer.assignment()}
-        named = {
-            TopicPartition(self._topic, partition): OffsetAndMetadata(offset, "")
-            for partition, offset in offsets.items()
-            if partition in owned
-        }
-        with translated():
-            if named:  # by itself it would try for as long as Kafka is away
-                await asyncio.wait_for(self._consumer.commit(named), OFFSETS_TIMEOUT_S)
+    def stuck(self, partition: int) -> int:
+        """Offsets that may not be read yet, as somebody's transaction before them is open; 0 if none is known."""
+        part = self._part(partition)
+        if part not in self._consumer.assignment():
+            return 0
+        stable, end = self._consumer.last_stable_offset(part), self._consumer.highwater(part)
+        return 0 if stable is None or stable < 0 or end is None else max(end - stable, 0)
+
+    def fetched(self, partition: int) -> tuple[int, int] | None:
+        """When Kafka last answered a fetch of it, ms, and where the oldest open transaction begins, or else the end."""
+        part = self._part(partition)
+        if part not in self._consumer.assignment() or self._consumer.last_poll_timestamp(part) is None:
+            return None
+        return self._consumer.last_poll_timestamp(part), self._consumer.last_stable_offset(part)
+
+    def _part(self, partition: int) -> TopicPartition:
+        return TopicPartition(self._topic, partition)

@@ -1,12 +1,16 @@
-"""In-memory twins of the Kafka and Redis adapters, under the same contract tests: what `ebbtide replay` runs on."""
+"""In-memory twins of the Kafka adapters, under the same contract tests: what `ebbtide replay` runs on."""
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from secrets import token_hex
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import itemgetter
 
 from consumer.errors import LostPartitionError
-from consumer.ports import Message, Position, Positions, Record, Step, UserState
+from consumer.ports import Chunk, Logged, Message, Position, Record, UserState
+
+_CHUNK_RECORDS = 5_000
+_COMPACT_RECORDS = 100_000
 
 
 class MemorySource:
@@ -19,6 +23,7 @@ class MemorySource:
         self._log = list(records)
         self._ends = Counter(partition for partition, _ in self._log)
         self._next = dict.fromkeys(range(partitions), 0)
+        self._held: set[int] = set()
         self._read = 0
         self.is_exhausted = False
 
@@ -26,125 +31,130 @@ class MemorySource:
         """The next records; empty at once when there are no more."""
         batch: dict[int, list[Record]] = {}
         for partition, record in self._log[self._read : self._read + max_records]:
-            if record.offset >= self._next[partition]:
+            if record.offset == self._next[partition] and partition not in self._held:
                 batch.setdefault(partition, []).append(record)
                 self._next[partition] = record.offset + 1
         self._read = min(self._read + max_records, len(self._log))
-        self.is_exhausted = self._read == len(self._log) and not batch
+        self.is_exhausted = self._read == len(self._log) and not batch and not self._held
         return batch
 
-    async def seek(self, partition: int, offset: int | None) -> None:
+    def hold(self, partition: int) -> None:
+        """See `Source.hold`."""
+        self._held.add(partition)
+
+    async def seek(self, partition: int, offset: int) -> None:
         """See `Source.seek`."""
-        self._next[partition] = offset or 0
+        self._next[partition] = offset
+        self._held.discard(partition)
         self._read = 0
+
+    async def partitions(self) -> int:
+        """See `Source.partitions`."""
+        return len(self._next)
+
+    async def retained(self, partition: int) -> tuple[int, int]:
+        """See `Source.retained`: all of it."""
+        return 0, self._ends[partition]
+
+    async def configured_start(self, partition: int) -> int:
+        """See `Source.configured_start`: the beginning."""
+        return 0
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """See `Source.lag`."""
         return self._ends[partition] - next_offset
 
-    async def commit_offsets(self, offsets: dict[int, int]) -> None:
-        """Nobody asks."""
+    def stuck(self, partition: int) -> int:
+        """See `Source.stuck`: there are no transactions."""
+        return 0
+
+
+@dataclass
+class _Log:
+    """A partition of the changelog, compacted now and then, so that it grows with the users and not with the events."""
+
+    records: list[tuple[int, UserState | Position]] = field(default_factory=list)  # with their offsets
+    end: int = 0
+    live: int = 0  # records after the last compaction
+    epoch: int = 0  # of the last writer
+
+    def append(self, records: Sequence[UserState | Position]) -> int:
+        """One transaction; the offset of its last record."""
+        self.records += enumerate(records, self.end)
+        self.end += len(records) + 1  # its marker takes an offset as well
+        if len(self.records) > 2 * self.live + _COMPACT_RECORDS:
+            self.compact()
+        return self.end - 2
+
+    def compact(self) -> None:
+        """Drop what later records supersede; offsets stay."""
+        latest = {_key(record): (offset, record) for offset, record in self.records}
+        self.records = sorted(latest.values(), key=itemgetter(0))
+        self.live = len(self.records)
+
+    def between(self, after: int, through: int) -> list[tuple[int, UserState | Position]]:
+        """Records at the offsets (after, through]."""
+        first = bisect_right(self.records, after, key=itemgetter(0))
+        last = bisect_right(self.records, through, key=itemgetter(0))
+        return self.records[first:last]
+
+
+def _key(record: UserState | Position) -> str:
+    return record.user_id if isinstance(record, UserState) else ""
 
 
 class MemoryChangelog:
-    """Hands messages on and keeps the latest states by partition."""
+    """Hands messages on, and keeps states and positions. Each fence of a partition ends the writers before it."""
 
     def __init__(self, deliver: Callable[[Message], object]) -> None:
         self._deliver = deliver
-        self._states: defaultdict[int, dict[str, UserState]] = defaultdict(dict)
-        self._positions: dict[int, Position] = {}
+        self._logs: defaultdict[int, _Log] = defaultdict(_Log)
+        self._epochs: dict[int, int] = {}  # by partition, as which writer
 
-    async def publish(self, steps: Sequence[Step]) -> None:
-        """See `Changelog.publish`."""
-        for step in steps:
-            for message in step.messages:
-                self._deliver(message)
-            self._states[step.partition] |= {user.user_id: user for user in step.users}
-            self._positions[step.partition] = step.position
+    async def fence(self, partition: int) -> None:
+        """See `Changelog.fence`."""
+        log = self._logs[partition]
+        log.epoch += 1
+        self._epochs[partition] = log.epoch
 
-    async def read(self, partition: int) -> AsyncIterator[tuple[list[UserState], Position | None]]:
+    async def release(self, partition: int) -> None:
+        """See `Changelog.release`."""
+        self._epochs.pop(partition, None)
+
+    async def barrier(self, partition: int) -> int:
+        """See `Changelog.barrier`."""
+        log = self._writable(partition)
+        log.end += 2
+        return log.end - 2
+
+    async def commit(
+        self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
+    ) -> int:
+        """See `Changelog.commit`."""
+        log = self._writable(partition)
+        for message in messages:
+            self._deliver(message)
+        return log.append([*users, position])
+
+    async def last(self, partition: int, barrier: int) -> Logged | None:
+        """See `Changelog.last`."""
+        found = self._logs[partition].between(-1, barrier)
+        return next((Logged(each, offset) for offset, each in reversed(found) if isinstance(each, Position)), None)
+
+    async def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk, None]:
         """See `Changelog.read`."""
-        if partition in self._positions:
-            yield list(self._states[partition].values()), self._positions[partition]
+        found = self._logs[partition].between(after, through)
+        for start in range(0, len(found), _CHUNK_RECORDS):
+            part = found[start : start + _CHUNK_RECORDS]
+            users = {each.user_id: each for _, each in part if isinstance(each, UserState)}
+            positions = [Logged(each, offset) for offset, each in part if isinstance(each, Position)]
+            yield Chunk([*users.values()], part[-1][0], positions[-1] if positions else None)
 
-
-class MemoryStore:
-    """User states and timers in dictionaries and sorted lists."""
-
-    def __init__(self) -> None:
-        self._values: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
-        self._due: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
-        self._due_of: defaultdict[int, dict[str, int]] = defaultdict(dict)
-        self._positions: dict[int, Position] = {}
-        self._restoring: dict[int, str] = {}
-
-    async def position(self, partition: int) -> Position | None:
-        """See `StateStore.position`."""
-        return self._positions.get(partition)
-
-    async def load(self, users: dict[int, list[str]], at: Positions) -> dict[int, list[bytes | None]]:
-        """See `StateStore.load`."""
-        self._confirm(at)
-        return {partition: [self._values[partition].get(name) for name in names] for partition, names in users.items()}
-
-    async def due(self, until_ms: dict[int, int], at: Positions, limit: int) -> dict[int, list[str]]:
-        """See `StateStore.due`."""
-        self._confirm(at)
-        return {
-            partition: [name for due, name in self._due[partition][:limit] if due <= until]
-            for partition, until in until_ms.items()
-        }
-
-    async def write(self, steps: Sequence[Step]) -> None:
-        """See `StateStore.write`."""
-        refused = {}
-        for step in steps:
-            if self._positions.get(step.partition) in (step.previous, step.position):
-                self._apply(step.partition, step.users)
-                self._positions[step.partition] = step.position
-            else:
-                refused[step.partition] = step.previous
-        self._confirm(refused)
-
-    async def begin_restore(self, partition: int) -> str:
-        """See `StateStore.begin_restore`."""
-        for part in (self._values, self._due, self._due_of, self._positions):
-            part.pop(partition, None)
-        self._restoring[partition] = token = token_hex(8)
-        return token
-
-    async def fill(self, partition: int, token: str, users: Sequence[UserState]) -> None:
-        """See `StateStore.fill`."""
-        self._check(partition, token)
-        self._apply(partition, users)
-
-    async def end_restore(self, partition: int, token: str, position: Position) -> None:
-        """See `StateStore.end_restore`."""
-        self._check(partition, token)
-        del self._restoring[partition]
-        self._positions[partition] = position
-
-    def _check(self, partition: int, token: str) -> None:
-        if self._restoring.get(partition) != token:
-            raise LostPartitionError(f"the restore of partition {partition} was overtaken")
-
-    def _apply(self, partition: int, users: Sequence[UserState]) -> None:
-        for user in users:
-            self._schedule(partition, user.user_id, user.due_ms)
-            if user.value:
-                self._values[partition][user.user_id] = user.value
-            else:
-                self._values[partition].pop(user.user_id, None)
-
-    def _confirm(self, at: Positions) -> None:
-        for partition, expected in at.items():
-            if (stored := self._positions.get(partition)) != expected:
-                raise LostPartitionError(f"partition {partition} is at {stored}, not at {expected}")
-
-    def _schedule(self, partition: int, user_id: str, due_ms: int | None) -> None:
-        timers, due_of = self._due[partition], self._due_of[partition]
-        if user_id in due_of:
-            del timers[bisect_right(timers, (due_of.pop(user_id), user_id)) - 1]
-        if due_ms is not None:
-            due_of[user_id] = due_ms
-            insort(timers, (due_ms, user_id))
+    def _writable(self, partition: int) -> _Log:
+        log = self._logs[partition]
+        if partition not in self._epochs:
+            raise LostPartitionError(f"partition {partition} has no writer: it must be fenced", [partition], "unknown")
+        if self._epochs[partition] != log.epoch:
+            del self._epochs[partition]
+            raise LostPartitionError(f"partition {partition} has another writer now", [partition], "fenced")
+        return log

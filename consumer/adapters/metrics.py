@@ -1,8 +1,11 @@
 """What Prometheus scrapes; names are part of the contract with the rules and dashboards in deploy/."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from consumer.watch_checks import COUNTED, LOOP_BLOCKED, LOOP_LATE, Check, Subject
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RECORDS = (1, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000)
@@ -25,7 +28,27 @@ class Metrics:
             registry=registry,
         )
         self._due = Gauge("ebbtide_timers_due", "Users whose timer was found due in the last look.", registry=registry)
-        self._restores = Counter("ebbtide_restores", "Partitions rebuilt from the changelog.", registry=registry)
+        self._claims = Counter(
+            "ebbtide_claims", "Partitions claimed, by the state they were found in.", ["outcome"], registry=registry
+        )
+        self._doubts = Counter(
+            "ebbtide_doubts", "Partitions to be claimed again, by reason.", ["reason"], registry=registry
+        )
+        self._commits = Counter("ebbtide_commits", "Transactions committed.", registry=registry)
+        self._committed_users = Counter("ebbtide_committed_users", "User states committed.", registry=registry)
+        self._committed_messages = Counter(
+            "ebbtide_committed_messages", "Alerts and dead letters committed.", registry=registry
+        )
+        self._rebuilding = Gauge(
+            "ebbtide_rebuild_progress_ratio",
+            "How much of a restore or catch-up is done; absent when none is under way.",
+            ["partition"],
+            registry=registry,
+        )
+        self._input_lost = Gauge(
+            "ebbtide_position_outside_retention", "1: the input no longer holds what comes next.", ["partition"],
+            registry=registry,
+        )  # fmt: skip
         self._stages = Histogram(
             "ebbtide_stage_seconds",
             "Time per micro-batch and stage.",
@@ -49,6 +72,22 @@ class Metrics:
         )
         self._up = Gauge("ebbtide_dependency_up", "1: it answers.", ["dependency"], registry=registry)
         self._live = Gauge("ebbtide_partitions_live", "Partitions being processed.", registry=registry)
+
+        self._loop_lag = Histogram(
+            LOOP_LATE.metric, "How late the event loop woke up, once a second.", buckets=_SECONDS, registry=registry
+        )
+        self._loop_blocks = Counter(
+            LOOP_BLOCKED.metric.removesuffix("_total"), "Times that the event loop was blocked.", registry=registry
+        )
+        self._lasting = {
+            check: Gauge(
+                check.metric,
+                f"{'Seconds for which' if check.limit else '1:'} {check.means}.",
+                ["partition"] if check.by_partition else [],
+                registry=registry,
+            )
+            for check in COUNTED
+        }
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
@@ -91,16 +130,57 @@ class Metrics:
 
     def released(self, partition: int) -> None:
         """See `Telemetry.released`."""
-        for gauge in (self._lag, self._watermark):
+        for gauge in (self._lag, self._watermark, self._input_lost):
             gauge.remove_by_labels({"partition": str(partition)})
 
     def partitions_live(self, count: int) -> None:
         """See `Telemetry.partitions_live`."""
         self._live.set(count)
 
-    def restored(self) -> None:
-        """See `Telemetry.restored`."""
-        self._restores.inc()
+    def claimed(self, outcome: str) -> None:
+        """See `Telemetry.claimed`."""
+        self._claims.labels(outcome).inc()
+
+    def doubted(self, reason: str) -> None:
+        """See `Telemetry.doubted`."""
+        self._doubts.labels(reason).inc()
+
+    def committed(self, users: int, messages: int) -> None:
+        """See `Telemetry.committed`."""
+        self._commits.inc()
+        self._committed_users.inc(users)
+        self._committed_messages.inc(messages)
+
+    def rebuilding(self, partition: int, share: float | None) -> None:
+        """See `Telemetry.rebuilding`."""
+        if share is None:
+            self._rebuilding.remove_by_labels({"partition": str(partition)})
+        else:
+            self._rebuilding.labels(str(partition)).set(share)
+
+    def input_lost(self, partition: int, is_lost: bool) -> None:
+        """See `Telemetry.input_lost`."""
+        self._input_lost.labels(str(partition)).set(is_lost)
+
+    def loop_lag(self, late_s: float) -> None:
+        """The event loop woke up so late."""
+        self._loop_lag.observe(late_s)
+
+    def loop_blocked(self) -> None:
+        """It is blocked; may be called from any thread."""
+        self._loop_blocks.inc()
+
+    def lasting(self, check: Check, lasting_s: Mapping[Subject, float]) -> None:
+        """By partition if the check is, how long what it sees has lasted; 1 if it is wrong at once."""
+        if check not in self._lasting:
+            return
+        values = {subject: seconds if check.limit else 1.0 for subject, seconds in lasting_s.items()}
+        if check.by_partition:
+            self._lasting[check].clear()
+            for partition, value in values.items():
+                self._lasting[check].labels(str(partition)).set(value)
+        else:
+            self._lasting[check].set(values.get(None, 0.0))
 
     def dependency(self, name: str, up: bool) -> None:
         """See `Telemetry.dependency`."""

@@ -1,50 +1,25 @@
-"""The topics that the service needs: what is missing, and making them."""
+"""The topics that the service needs: what is missing or does not fit, and making them."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, translated
+from consumer.adapters.kafka import connection, start_client, translated
+from consumer.adapters.kafka_topic_rules import TopicFacts, TopicPlan, plan, problems
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
 _OK, _ALREADY_EXISTS = 0, 36  # Kafka's error codes
 
 
-@dataclass(frozen=True)
-class TopicPlan:
-    """A topic as `ebbtide topics create` makes it."""
-
-    name: str
-    partitions: int
-    configs: dict[str, str]
-
-
-def plan(settings: Settings) -> list[TopicPlan]:
-    """Every topic that the service reads or writes."""
-    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    return [
-        TopicPlan(settings.events_topic, settings.partitions, {}),
-        TopicPlan(settings.state_topic, settings.partitions, {"cleanup.policy": "compact"}),
-        TopicPlan(settings.alerts_topic, settings.partitions, {}),
-        TopicPlan(settings.dead_letters_topic, settings.partitions, large),
-    ]
-
-
 async def topic_problems(settings: Settings) -> list[str]:
     """Sentences about topics that are missing or do not fit; raises `UnavailableError` when no broker answers."""
     async with _Admin(settings) as admin:
-        existing = await admin.existing()
-        missing = [topic.name for topic in plan(settings) if topic.name not in existing]
-        if missing:
+        existing, needed = await admin.existing(), [topic.name for topic in plan(settings)]
+        if missing := [name for name in needed if name not in existing]:
             return [f"there is no {', '.join(missing)}: make what is missing with `ebbtide topics create`"]
-        events, state = [await admin.partitions(name) for name in (settings.events_topic, settings.state_topic)]
-    if state < events:
-        return [
-            f"{settings.state_topic} has {state} partitions and {settings.events_topic} has {events}: "
-            f"give {settings.state_topic} as many"
-        ]
-    return []
+        return problems(settings, await admin.facts(needed))
 
 
 async def create_topics(settings: Settings) -> list[str]:
@@ -87,9 +62,33 @@ class _Admin:
             [description] = await self._client.describe_topics([topic])
         return len(description["partitions"])
 
+    async def facts(self, topics: Collection[str]) -> dict[str, TopicFacts]:
+        """By name, topics that exist."""
+        configs = await self._configs(topics)
+        with translated():
+            described = {each["topic"]: each["partitions"] for each in await self._client.describe_topics([*topics])}
+        return {
+            name: TopicFacts(
+                name, len(partitions), min(len(each["replicas"]) for each in partitions), configs.get(name)
+            )
+            for name, partitions in described.items()
+        }
+
+    async def _configs(self, topics: Collection[str]) -> dict[str, Mapping[str, str]]:
+        """By topic, those that we may read."""
+        wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+        with translated():
+            responses = await self._client.describe_configs(wanted)
+        return {
+            name: {entry[0]: entry[1] for entry in entries}
+            for response in responses
+            for code, _, _, name, entries in response.resources
+            if code == _OK
+        }
+
     async def create(self, topics: list[TopicPlan], replication_factor: int) -> None:
         with translated():
-            new = [NewTopic(t.name, t.partitions, replication_factor, topic_configs=t.configs) for t in topics]
+            new = [NewTopic(t.name, t.partitions, replication_factor, topic_configs=dict(t.configs)) for t in topics]
             response = await self._client.create_topics(new)
         refused = [
             f"{row[0]}: {row[2] or row[1]}" for row in response.topic_errors if row[1] not in (_OK, _ALREADY_EXISTS)

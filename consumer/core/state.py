@@ -1,14 +1,14 @@
 """User state: a header and the last 64 active user-days, as fixed numpy layouts.
 
-A `States` holds a batch of users side by side, so that folding and scoring are vectorised; `pack` and `unpack`
-turn it into one value per user, in which users pay only for the days that they have.
+A `States` holds a batch of users side by side, so that folding and scoring are vectorised; how it becomes one small
+value per user is told in `consumer.core.packing`.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3  # of packed values, see consumer.core.packing
 MAX_DAYS = 64
 RECENT_IDS = 16
 NO_DAY = np.iinfo(np.int32).min
@@ -25,6 +25,7 @@ COUNTS = (
 )  # fmt: skip
 TRENDS = 9  # decayed sums, see consumer.core.trends
 SUMS = ("spend", "refunded", "discount", "dwell_s", "sentiment")
+SUM_DECIMALS = 4  # sums are kept to 1e-4
 
 USER_DAY = np.dtype(
     [("day", "<i4"), ("first_ms", "<i4"), ("last_ms", "<i4")]  # local calendar day; times since its midnight
@@ -58,7 +59,12 @@ HEADER = np.dtype(
 
 
 class UnreadableStateError(Exception):
-    """A stored state is of an unknown layout or cut short: restore it from the changelog."""
+    """A stored state is of an unknown layout, cut short or garbled: restore it from the changelog."""
+
+
+def garbled(value: bytes) -> UnreadableStateError:
+    """The error about a stored state that is not what it says it is."""
+    return UnreadableStateError(f"a stored user state of {len(value)} bytes is cut short or garbled")
 
 
 @dataclass
@@ -102,49 +108,3 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
         blank[name] = NO_TIME
     header[rows] = blank
-
-
-def pack(states: States) -> list[bytes]:
-    """One value per user; empty (b"") for a user of whom nothing is known."""
-    headers, days = memoryview(states.header.tobytes()), memoryview(states.days.tobytes())
-    row_size = MAX_DAYS * USER_DAY.itemsize
-    return [
-        b"".join(
-            (
-                headers[row * HEADER.itemsize : (row + 1) * HEADER.itemsize],
-                days[row * row_size : row * row_size + count * USER_DAY.itemsize],
-            )
-        )
-        if events
-        else b""
-        for row, (count, events) in enumerate(
-            zip(states.header["days"].tolist(), states.header["events"].tolist(), strict=True)
-        )
-    ]
-
-
-def unpack(values: list[bytes | None]) -> States:
-    """The inverse of `pack`; None or b"" is a user nothing is known of.
-
-    Raises `UnreadableStateError` for an unknown layout version or a value of the wrong length.
-    """
-    states = empty_states(len(values))
-    rows_of_count: dict[int, list[int]] = {}
-    for row, value in enumerate(values):
-        if value:
-            rows_of_count.setdefault(_checked_day_count(value), []).append(row)
-    for count, rows in rows_of_count.items():
-        layout = np.dtype([("header", HEADER), ("days", USER_DAY, (count,))])
-        packed = np.frombuffer(b"".join(values[row] or b"" for row in rows), layout)
-        states.header[rows] = packed["header"]
-        states.days[rows, :count] = packed["days"]
-    return states
-
-
-def _checked_day_count(value: bytes) -> int:
-    if value[0] != LAYOUT_VERSION:
-        raise UnreadableStateError(f"a stored user state has layout {value[0]}; this version reads {LAYOUT_VERSION}")
-    count = value[1] if len(value) > 1 else -1
-    if count > MAX_DAYS or len(value) != HEADER.itemsize + count * USER_DAY.itemsize:
-        raise UnreadableStateError(f"a stored user state of {len(value)} bytes is cut short or garbled")
-    return count

@@ -23,8 +23,9 @@ from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.events import ERASE
 from consumer.core.fold import Fate, FoldRules
+from consumer.core.packing import pack
 from consumer.core.policy import Policy, PolicyRules
-from consumer.core.state import empty_states, pack
+from consumer.core.state import empty_states
 from consumer.health import Health
 from consumer.messages import Messages, Origin, Topics
 from consumer.pipeline import Pipeline, World
@@ -70,7 +71,7 @@ async def serving(shop: Shop, engine: Engine | None = None) -> AsyncIterator[Run
     settings = shop.settings
     registry, clock, stop = CollectorRegistry(), SystemClock(), asyncio.Event()
     metrics = Metrics(registry)
-    health = Health(clock, metrics, settings.stall_s)
+    health = Health(metrics)
     async with AsyncExitStack() as stack:
         store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
         stack.push_async_callback(store.close)

@@ -11,7 +11,8 @@ from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.features import rolling, tokens
 from consumer.core.fold import Fate, FoldRules, fold
-from consumer.core.state import States, pack, unpack
+from consumer.core.packing import pack, unpack
+from consumer.core.state import States
 from model_export.artefact import LENGTHS
 from model_export.calibrate import targets_of
 from model_export.data import Log
@@ -83,6 +84,15 @@ def test_every_event_counts(trained_on: Log, served: dict[str, bytes]) -> None:
 def test_packed_states_are_equal(trained_on: Log, served: dict[str, bytes]) -> None:
     """A state does not depend on how the log was cut into batches, nor on having been stored in between."""
     assert pack(trained_on.states) == [served[user] for user in trained_on.users]
+
+
+def test_a_state_takes_less_than_a_kibibyte(served_states: States) -> None:
+    """Over all customers, each with a risk curve of incompressible numbers, packed states average 1 KiB at most."""
+    states = served_states.take(np.arange(len(served_states)))
+    states.header["log_hazards"] = np.random.default_rng(13).normal(-4.0, 1.0, states.header["log_hazards"].shape)
+    sizes = [len(value) for value in pack(states)]
+    assert min(sizes) > 0
+    assert np.mean(sizes) <= 1_024
 
 
 def test_serving_tokens_are_training_tokens(past: Past, trained_on: Log, served_states: States) -> None:

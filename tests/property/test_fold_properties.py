@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from consumer.core.events import KINDS
 from consumer.core.features import tokens
 from consumer.core.fold import Fate, Target, fold
-from consumer.core.state import COUNTS, MAX_DAYS, NO_DAY, NO_TIME, RECENT_IDS, SUMS, States, empty_states, pack, unpack
+from consumer.core.packing import pack, unpack
+from consumer.core.state import (
+    COUNTS,
+    MAX_DAYS,
+    NO_DAY,
+    NO_TIME,
+    RECENT_IDS,
+    SUM_DECIMALS,
+    SUMS,
+    States,
+    empty_states,
+)
 from histories import HOUR_MS, MINUTE_MS, Happened, Moody, Run, columns, day, engine, fold_rules
 from schemas.event import EventType
 
@@ -101,12 +112,12 @@ class PlainFold:
         today["coupons"] += kind == "coupon_redemption" or (kind == "purchase" and event.coupon)
         if not isnan(event.sentiment):
             today["opinions"] += 1
-            today["sentiment"] += event.sentiment
+            today["sentiment"] = round(today["sentiment"] + event.sentiment, SUM_DECIMALS)
             today["negative_texts"] += event.sentiment < -0.2
-        today["spend"] += event.value if kind == "purchase" else 0.0
-        today["refunded"] += event.value if kind == "refund" else 0.0
-        today["discount"] += event.discount
-        today["dwell_s"] += event.dwell_s
+        amounts = {"purchase": "spend", "refund": "refunded"}
+        for name, added in ((amounts.get(kind), event.value), ("discount", event.discount), ("dwell_s", event.dwell_s)):
+            if name:
+                today[name] = round(today[name] + added, SUM_DECIMALS)
         today["first_ms"] = min(today["first_ms"], since_midnight)
         today["last_ms"] = max(today["last_ms"], since_midnight)
         user.first_ms = event.at_ms if user.first_ms == NO_TIME else min(user.first_ms, event.at_ms)

@@ -1,24 +1,25 @@
 """A joint micro-batch over partitions: positions, outgoing records, changed states."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from consumer.adapters.metrics import Metrics
-from consumer.batch import NOT_BEGUN_MS, Slice, Worker, decode_slices
+from consumer.batch import Slice, Worker, decode_slices
 from consumer.core.alerts import AlertContext
 from consumer.core.decode import Limits
-from consumer.core.state import unpack
+from consumer.core.packing import unpack
 from consumer.messages import Messages, Topics
-from consumer.partitions import PartitionTask, Phase
-from consumer.ports import Position, Record, Step
+from consumer.ports import NOT_BEGUN_MS, Position, Record, Step
 from histories import HOUR_MS, day, engine
 
 NOW_MS = day(1_000)
 DELAY_MS = 60_000
 TOPICS = Topics()
+GENESIS = Position("g", 0, NOT_BEGUN_MS, 0, 0, 1)
 
 
 class Bench:
@@ -42,7 +43,7 @@ class Bench:
             partition: [((stored or {}).get(partition, {})).get(user) for user in part.decoded.users]
             for partition, part in slices.items()
         }
-        steps = self.worker.on_events(slices, found, tasks(batch, before or {}), NOW_MS)
+        steps = self.worker.on_events(slices, found, stand(batch, before or {}), NOW_MS)
         return {step.partition: step for step in steps}
 
     def counted(self, result: str) -> float | None:
@@ -56,8 +57,8 @@ def bench() -> Bench:
     return Bench()
 
 
-def tasks(partitions: Sequence[int] | dict[int, list[Record]], before: dict[int, Position]) -> dict[int, PartitionTask]:
-    return {each: PartitionTask(each, Phase.LIVE, before.get(each), 1) for each in partitions}
+def stand(partitions: Iterable[int], before: Mapping[int, Position]) -> dict[int, Position]:
+    return {each: before.get(each, GENESIS) for each in partitions}
 
 
 def record(offset: int, user: str, kind: str, at_ms: int) -> Record:
@@ -77,7 +78,7 @@ def test_partitions_not_claimed_are_left_alone() -> None:
     """Records of a partition that is not ours any more are dropped, not processed."""
     batch = {0: [record(0, "a", "purchase", day(0))], 1: [record(0, "b", "purchase", day(0))]}
     slices = decode_slices(batch, {1: 7}, NOW_MS, Limits())
-    assert {partition: part.claim for partition, part in slices.items()} == {1: 7}
+    assert {partition: part.read for partition, part in slices.items()} == {1: 7}
 
 
 def test_each_partition_gets_its_own_step(bench: Bench) -> None:
@@ -89,22 +90,22 @@ def test_each_partition_gets_its_own_step(bench: Bench) -> None:
         }
     )
     assert {partition: list(states(step)) for partition, step in steps.items()} == {3: ["a", "b"], 1: ["c"]}
-    assert steps[3].position == Position(13, day(2) - DELAY_MS)
-    assert steps[1].position == Position(6, day(1) - DELAY_MS)
+    assert steps[3].position == replace(GENESIS, next_offset=13, watermark_ms=day(2) - DELAY_MS, users=2, timers=2)
+    assert steps[1].position == replace(GENESIS, next_offset=6, watermark_ms=day(1) - DELAY_MS, users=1, timers=1)
 
 
 def test_a_step_follows_on_the_stored_position(bench: Bench) -> None:
-    """`previous` is where the partition stood, and the watermark never goes back."""
-    before = Position(9, day(5))
+    """It adds to where the partition stood, and the watermark never goes back."""
+    before = Position("g", 9, day(5), 100, 50, 1)
     [step] = bench.events({0: [record(9, "a", "purchase", day(1))]}, before={0: before}).values()
-    assert (step.previous, step.position) == (before, Position(10, day(5)))
+    assert step.position == Position("g", 10, day(5), 101, 51, 1)
 
 
 def test_only_folded_events_move_the_watermark(bench: Bench) -> None:
     """Rejected records, duplicates and tombstones count as processed but tell no time."""
     bad = [Record(0, NOW_MS, b"a", b"?"), Record(1, NOW_MS, b"a", None)]
     [step] = bench.events({0: bad}).values()
-    assert step.position == Position(2, NOT_BEGUN_MS)
+    assert step.position == replace(GENESIS, next_offset=2)
 
 
 def test_a_bad_record_becomes_a_dead_letter_of_its_partition(bench: Bench) -> None:
@@ -182,11 +183,13 @@ def test_silence_alerts_without_moving_the_position(bench: Bench) -> None:
     fired = bench.worker.on_silence(
         {each: list(states(step)) for each, step in steps.items()},
         {each: list(states(step).values()) for each, step in steps.items()},
-        tasks([0, 1], before),
+        before,
         {0: day(7), 1: day(2)},
         NOW_MS,
     )
-    assert [(step.previous, step.position) for step in fired] == [(before[0], before[0]), (before[1], before[1])]
+    assert fired[0].position.next_offset == before[0].next_offset
+    assert fired[1].position == before[1]
+    assert [step.is_urgent for step in fired] == [True, False]
     assert [len(outgoing(step, TOPICS.alerts)) for step in fired] == [1, 0]
     [alert] = outgoing(fired[0], TOPICS.alerts)
     assert alert["source"] == {"topic": TOPICS.events, "partition": 0, "offset": None}
@@ -213,3 +216,19 @@ def test_a_slice_keeps_its_records() -> None:
     assert isinstance(part, Slice)
     assert part.records == records
     assert [each.index for each in part.decoded.rejected] == [0]
+
+
+def test_users_and_timers_are_counted(bench: Bench) -> None:
+    """A position says how many users and timers there are: who comes, goes, or loses a timer changes that."""
+    [step] = bench.events({0: [record(0, "a", "purchase", day(0)), record(1, "b", "view_item", day(0))]}).values()
+    assert (step.position.users, step.position.timers) == (2, 1)
+    more = [Record(2, NOW_MS, b"a", None), Record(3, NOW_MS, b"nobody", None), record(4, "b", "purchase", day(1))]
+    [step] = bench.events({0: more}, {0: states(step)}, {0: step.position}).values()
+    assert (step.position.users, step.position.timers) == (1, 1)
+
+
+def test_a_step_with_an_alert_is_urgent(bench: Bench) -> None:
+    """Somebody waits for an alert; a dead letter or a new state can wait for the next commit."""
+    calm = [record(0, "a", "purchase", day(0)), Record(1, NOW_MS, b"a", b"?")]
+    steps = bench.events({0: calm, 1: [*calm, record(2, "a", "refund", day(0.1))]})
+    assert [steps[each].is_urgent for each in (0, 1)] == [False, True]

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from consumer.adapters.metrics import Metrics
 from consumer.settings import Settings
+from consumer.watch_checks import CHECKS, Check
 
 ROOT = Path(__file__).parents[2]
 HTTP_PORT = Settings.model_fields["http_port"].default
@@ -149,6 +150,20 @@ def test_rules_watch_metrics_that_exist(rule: dict[str, Any]) -> None:
     names = set(re.findall(r"\bebbtide_[a-z_]+", rule["expr"]))
     assert names <= exported_names()
     assert names or 'up{job="ebbtide"}' in rule["expr"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_each_check_of_the_watchdog_has_a_rule(check: Check) -> None:
+    """Whoever gets alerts from Prometheus only learns of everything that /healthz tells."""
+    assert any(re.search(rf"\b{check.metric}(_bucket)?\b", rule["expr"]) for rule in alert_rules())
+
+
+def test_the_runbook_names_metrics_that_exist() -> None:
+    """Whoever follows it finds them."""
+    names = set(re.findall(r"`(ebbtide_[a-z_]+)`", (ROOT / "docs" / "runbook.md").read_text()))
+    histograms = {name.removesuffix("_bucket") for name in exported_names()}
+    assert names
+    assert names <= exported_names() | histograms
 
 
 @pytest.mark.parametrize("rule", alert_rules(), ids=lambda rule: rule["alert"])

@@ -3,29 +3,21 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from consumer.adapters.clock import ManualClock
 from consumer.adapters.metrics import Metrics
 from consumer.health import Health
 
-STALL_S = 60.0
-
 
 class Service:
-    """A Health with a clock to move and metrics to read."""
+    """A Health with metrics to read."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.clock = ManualClock(1_000_000)
-        self.health = Health(self.clock, Metrics(self.registry), STALL_S)
+        self.health = Health(Metrics(self.registry))
 
     def connect(self) -> None:
         """Both servers answer."""
         self.health.up("kafka")
         self.health.up("redis")
-
-    def wait(self, seconds: float) -> None:
-        """Time passes."""
-        self.clock.move_to(self.clock.now_ms() + round(seconds * 1000))
 
     def sample(self, name: str, **labels: str) -> float | None:
         """A metric's value."""
@@ -58,40 +50,41 @@ def test_a_server_that_goes_away_makes_it_unready(service: Service) -> None:
     service.health.down("redis", "timed out")
     service.health.down("redis", "connection refused")
     assert service.health.why_not_ready() == ["redis: connection refused"]
+    assert service.health.away() == {"redis"}
     assert service.sample("ebbtide_dependency_up", dependency="redis") == 0.0
     service.health.up("redis")
     assert service.health.why_not_ready() == []
     assert service.sample("ebbtide_dependency_up", dependency="redis") == 1.0
 
 
-def test_without_progress_it_becomes_unhealthy(service: Service) -> None:
-    """After the stall time without a finished step it is unhealthy, and says for how long and what waits."""
+def test_input_that_cannot_be_read_is_no_server_away(service: Service) -> None:
+    """It makes the service unready, but excuses nothing: Kafka may well answer."""
     service.connect()
-    service.health.progress(live_partitions=4, lag=120, worked=True)
-    service.wait(STALL_S - 0.001)
-    assert service.health.why_not_healthy() == []
-    service.wait(0.001)
-    assert service.health.why_not_healthy() == ["no progress for 60 s with 120 records waiting"]
+    service.health.down("input", "no leader")
+    assert service.health.why_not_ready() == ["input: no leader"]
+    assert (service.health.away(), service.health.input_failure()) == (set(), "no leader")
 
 
-def test_progress_makes_it_healthy_again(service: Service) -> None:
-    """A finished step starts the count anew."""
+def test_a_held_partition_makes_it_unready(service: Service) -> None:
+    """Its reason is given until it is released; it is no server that is away."""
     service.connect()
-    service.wait(10 * STALL_S)
-    service.health.progress(live_partitions=4, lag=0, worked=False)
-    assert service.health.why_not_healthy() == []
+    service.health.hold(3, "records are gone")
+    assert service.health.why_not_ready() == ["partition 3: records are gone"]
+    assert (service.health.away(), service.health.held()) == (set(), {3: "records are gone"})
+    service.health.release(3)
+    assert (service.health.why_not_ready(), service.health.held()) == ([], {})
 
 
-def test_a_server_away_is_no_reason_to_restart(service: Service) -> None:
-    """While a server is away the service stands still and stays healthy: a restart would not help."""
-    service.connect()
-    service.health.down("kafka", "no route")
-    service.wait(10 * STALL_S)
+def test_it_is_as_healthy_as_the_watchdog_finds(service: Service) -> None:
+    """The latest look counts."""
+    service.health.found(["the main loop has not come round for 60 s"])
+    assert service.health.why_not_healthy() == ["the main loop has not come round for 60 s"]
+    service.health.found([])
     assert service.health.why_not_healthy() == []
 
 
 def test_the_summary_tells_partitions_and_lag(service: Service) -> None:
     """Both endpoints show how much is owned and how much waits."""
-    service.health.progress(live_partitions=3, lag=17, worked=True)
+    service.health.progress(live_partitions=3, lag=17)
     assert service.health.summary() == {"partitions_live": 3, "lag_records": 17}
     assert service.sample("ebbtide_partitions_live") == 3.0

@@ -1,0 +1,153 @@
+"""The in-memory twin of the Redis adapter, under the same contract tests."""
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from consumer.errors import LostPartitionError
+from consumer.ports import Chunk, Header, Headers, Logged, UserState, View
+
+
+@dataclass
+class _Generation:
+    """States and timers of one generation of keys; `parts` while it is being filled."""
+
+    parts: int = 0
+    values: dict[str, bytes] = field(default_factory=dict)
+    due_of: dict[str, int] = field(default_factory=dict)
+    timers: list[tuple[int, str]] = field(default_factory=list)  # sorted
+
+    def apply(self, users: Sequence[UserState]) -> None:
+        for user in users:
+            self._schedule(user.user_id, user.due_ms)
+            if user.value:
+                self.values[user.user_id] = user.value
+            else:
+                self.values.pop(user.user_id, None)
+
+    def _schedule(self, user_id: str, due_ms: int | None) -> None:
+        if user_id in self.due_of:
+            del self.timers[bisect_right(self.timers, (self.due_of.pop(user_id), user_id)) - 1]
+        if due_ms is not None:
+            self.due_of[user_id] = due_ms
+            insort(self.timers, (due_ms, user_id))
+
+    def is_counted_by(self, header: Header) -> bool:
+        return (len(self.values), len(self.timers)) == (header.users, header.timers)
+
+
+@dataclass
+class _Partition:
+    header: Header | None = None
+    generations: defaultdict[str, _Generation] = field(default_factory=lambda: defaultdict(_Generation))
+
+    @property
+    def live(self) -> _Generation:
+        return self.generations[self.header.generation if self.header else ""]
+
+    @property
+    def is_intact(self) -> bool:
+        return self.header is not None and self.live.is_counted_by(self.header)
+
+    def give_up(self) -> None:
+        if self.header is not None:
+            self.generations.pop(self.header.generation, None)
+        self.header = None
+
+
+class MemoryStore:
+    """User states and timers in dictionaries and sorted lists."""
+
+    def __init__(self) -> None:
+        self._partitions: defaultdict[int, _Partition] = defaultdict(_Partition)
+
+    async def view(self, partition: int) -> View:
+        """See `StateStore.view`."""
+        found = self._partitions[partition]
+        return View(found.header, found.is_intact)
+
+    async def load(self, users: Mapping[int, Sequence[str]], at: Headers) -> dict[int, list[bytes | None]]:
+        """See `StateStore.load`."""
+        self._confirm({partition: at[partition] for partition in users})
+        return {
+            partition: [self._partitions[partition].live.values.get(name) for name in names]
+            for partition, names in users.items()
+        }
+
+    async def due(self, until_ms: Mapping[int, int], at: Headers, limit: int) -> dict[int, list[str]]:
+        """See `StateStore.due`."""
+        self._confirm({partition: at[partition] for partition in until_ms})
+        return {
+            partition: [name for due, name in self._partitions[partition].live.timers[:limit] if due <= until]
+            for partition, until in until_ms.items()
+        }
+
+    async def step(self, partition: int, before: Header, after: Header, users: Sequence[UserState]) -> None:
+        """See `StateStore.step`."""
+        self._confirm({partition: [before]})
+        found = self._partitions[partition]
+        found.live.apply(users)
+        self._moved(partition, found, after)
+
+    async def catch_up(self, partition: int, before: Header, chunk: Chunk, last: Logged | None) -> Header:
+        """See `StateStore.catch_up`."""
+        self._confirm({partition: [before]})
+        found = self._partitions[partition]
+        found.live.apply(chunk.users)
+        at = chunk.logged.position if chunk.logged else before
+        reached = replace(
+            before,
+            offset=chunk.last_offset,
+            users=len(found.live.values),
+            timers=len(found.live.timers),
+            next_offset=at.next_offset,
+            watermark_ms=at.watermark_ms,
+        )
+        is_last = last is not None and chunk.last_offset >= last.offset
+        self._moved(partition, found, Header.of(last, before.generation) if last and is_last else reached)
+        return reached
+
+    async def discard(self, partition: int, before: Header) -> None:
+        """See `StateStore.discard`."""
+        found = self._partitions[partition]
+        if found.header != before:
+            raise _refusal([partition])
+        found.give_up()
+
+    async def fill(self, partition: int, generation: str, part: int, users: Sequence[UserState]) -> None:
+        """See `StateStore.fill`."""
+        found = self._partitions[partition]
+        is_live = found.header is not None and found.header.generation == generation
+        if is_live or found.generations[generation].parts != part:
+            raise _refusal([partition])
+        found.generations[generation].apply(users)
+        found.generations[generation].parts += 1
+
+    async def switch(self, partition: int, seen: Header | None, parts: int, header: Header) -> None:
+        """See `StateStore.switch`."""
+        found = self._partitions[partition]
+        filled = found.generations[header.generation]
+        if found.header not in (None, seen) or filled.parts != parts or not filled.is_counted_by(header):
+            raise _refusal([partition])
+        filled.parts = 0
+        if seen is not None and seen.generation != header.generation:
+            found.generations.pop(seen.generation, None)
+        found.header = header
+
+    def _confirm(self, at: Headers) -> None:
+        partitions = {each: self._partitions[each] for each in at}
+        refused = [each for each, found in partitions.items() if found.header not in at[each] or not found.is_intact]
+        if refused:
+            raise _refusal(refused)
+
+    def _moved(self, partition: int, found: _Partition, header: Header) -> None:
+        """The partition is where `header` says, unless its counts show that this cannot be."""
+        if not found.live.is_counted_by(header):
+            found.give_up()
+            raise _refusal([partition])
+        found.header = header
+
+
+def _refusal(partitions: Sequence[int]) -> LostPartitionError:
+    return LostPartitionError(f"partitions {[*partitions]} do not stand where they were left", partitions)

@@ -1,0 +1,71 @@
+"""Tasks beside the main loop: if one fails, nobody notices, unless the service ends with its error."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+R = TypeVar("R")
+SOFTWARE_ERROR = 70  # exit code of a process that could not even end in order
+PATIENCE_S = 30.0  # beyond the time that a stop may take
+
+
+class Companions:
+    """Runs them; the first error of any sets `stop`, and is raised once the main loop has ended."""
+
+    def __init__(self, stop: asyncio.Event, drain_timeout_s: float) -> None:
+        self._stop, self._patience_s = stop, drain_timeout_s + PATIENCE_S
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+
+    def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run it beside the rest."""
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def watched(self, call: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        """The same call for somebody who swallows errors, as aiokafka does with its listener's."""
+
+        async def watching(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return await call(*args, **kwargs)
+            except Exception as error:
+                self.fail(error)
+                raise
+
+        return watching
+
+    def fail(self, error: BaseException) -> None:
+        """End the service with this error: in order, or, if that takes too long, at once."""
+        if self._failure is None:
+            log.error("stopping", why=str(error) or repr(error))
+            self._failure = error
+            self._stop.set()
+            asyncio.get_running_loop().call_later(self._patience_s, self._end_now)
+
+    async def __aenter__(self) -> "Companions":
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """End them all; raises the first error, unless another one is on its way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def _end_now(self) -> None:
+        log.error("it does not come to an end: leaving at once", after_s=self._patience_s, why=str(self._failure))
+        os._exit(SOFTWARE_ERROR)

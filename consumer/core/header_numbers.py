@@ -1,0 +1,53 @@
+"""Times, days and totals of a state's header as unsigned integers, and back to the bit.
+
+They are mostly differences, which are zero or short for most users, and wrap around, so that none is out of range.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from consumer.core.state import NO_DAY, NO_TIME
+
+NUMBERS: Final = 10
+NUMBER_BYTES: Final = np.array([4] * 5 + [8] * 5)  # at most: first days and totals, then times and an id
+_NO_DAY: Final = np.array(NO_DAY).astype(np.uint32)
+
+
+def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
+    """Numbers, uint64 (U, NUMBERS), of headers (U,) and of the oldest kept day of each user, int32 (U,)."""
+    evicted, bought = (header[name].astype(np.uint32) for name in ("evicted_day", "evicted_purchase_day"))
+    first_ms, last_ms = header["first_ms"], header["last_ms"]
+    columns = (
+        first_day.astype(np.uint32),
+        evicted - _NO_DAY,
+        evicted - bought,
+        header["target_events"],
+        header["events"] - header["target_events"],
+        first_ms - NO_TIME,
+        last_ms - first_ms,
+        last_ms - header["last_target_ms"],
+        header["episode_ms"] - NO_TIME,
+        header["anchor_id"],
+    )
+    numbers = np.empty((len(header), NUMBERS), np.uint64)
+    for position, column in enumerate(columns):
+        numbers[:, position] = column
+    return numbers
+
+
+def from_numbers(header: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The inverse: set these fields of `header` (U,); returns the oldest kept days, uint32 (U,)."""
+    first_day, since_none, since_bought, target_events, others = numbers[:, :5].T.astype(np.uint32)
+    evicted = since_none + _NO_DAY
+    header["evicted_day"] = evicted
+    header["evicted_purchase_day"] = evicted - since_bought
+    header["target_events"] = target_events
+    header["events"] = target_events + others
+    first_ms, lasted_ms, since_target_ms, episode_ms, _ = numbers[:, 5:].T.astype(np.int64)
+    header["first_ms"] = first_ms + NO_TIME
+    header["last_ms"] = header["first_ms"] + lasted_ms
+    header["last_target_ms"] = header["last_ms"] - since_target_ms
+    header["episode_ms"] = episode_ms + NO_TIME
+    header["anchor_id"] = numbers[:, -1]
+    return first_day

@@ -1,0 +1,95 @@
+"""A user's state as one small stored value, and back to the bit; layouts are told apart by the first byte."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from consumer.core import layout2, layout3
+from consumer.core.layout3 import check
+from consumer.core.state import LAYOUT_VERSION, MAX_DAYS, NO_TIME, USER_DAY, States, UnreadableStateError, empty_states
+
+_UNPACK: Final = {layout2.VERSION: layout2.unpack, layout3.VERSION: layout3.unpack}
+_SHORTEST: Final = layout2.DUE_MS_AT + 8  # a value of any layout is longer
+_RAW_DAY: Final = np.dtype((np.void, USER_DAY.itemsize))
+# What a block of users works on fits in the cache, and in memory that need not be asked for again and again.
+_BLOCK_DAYS: Final = 8192
+_HEADER_AS_DAYS: Final = 4
+
+
+def pack(states: States) -> list[bytes]:
+    """One value per user; empty (b"") for a user of whom nothing is known."""
+    values = [b""] * len(states)
+    known = np.flatnonzero(states.header["events"])
+    for block in _blocks(states.header["days"][known]):
+        rows = known[block]
+        header = states.header[rows]
+        days = states.days.reshape(-1).take(_places(rows, header["days"], states.days.shape[1]))
+        for row, value in zip(rows.tolist(), layout3.pack(header, days), strict=True):
+            values[row] = value
+    return values
+
+
+def unpack(values: Sequence[bytes | None]) -> States:
+    """The inverse of `pack`; None or b"" is a user nothing is known of.
+
+    Raises `UnreadableStateError` for an unknown layout version or a value that is cut short or garbled.
+    """
+    states = empty_states(len(values))
+    known = [(row, value) for row, value in enumerate(values) if value]
+    for version in {value[0] for _, value in known}:
+        if version not in _UNPACK:
+            raise _unknown(version)
+        _unpack_into(states, version, [(row, value) for row, value in known if value[0] == version])
+    return states
+
+
+def _unpack_into(states: States, version: int, stored: Sequence[tuple[int, bytes]]) -> None:
+    for block in _blocks(np.array([value[1] if len(value) > 1 else 0 for _, value in stored])):
+        rows = np.array([row for row, _ in stored[block]])
+        header = states.header[rows]
+        days = _UNPACK[version]([value for _, value in stored[block]], header)
+        header["version"] = LAYOUT_VERSION
+        states.header[rows] = header
+        states.days.reshape(-1).view(_RAW_DAY)[_places(rows, header["days"], MAX_DAYS)] = days.view(_RAW_DAY)
+
+
+def due_ms_of(values: Sequence[bytes]) -> list[int | None]:
+    """When each state's silence timer fires (ms), read without unpacking; None without a timer, or without a state.
+
+    Raises `UnreadableStateError` for an unknown layout version or a value that is too short to be a state.
+    """
+    stored = [value for value in values if value]
+    starts = np.frombuffer(b"".join([value[:_SHORTEST].ljust(_SHORTEST, b"\0") for value in stored]), np.uint8)
+    starts = starts.reshape(len(stored), _SHORTEST)
+    version = starts[:, 0]
+    for unknown in version[~np.isin(version, [*_UNPACK])].tolist():
+        raise _unknown(unknown)
+    check(np.array([len(value) > _SHORTEST for value in stored], np.bool_) & (starts[:, 1] <= MAX_DAYS), stored)
+    at = np.where(version == layout2.VERSION, layout2.DUE_MS_AT, layout3.DUE_MS_AT)
+    due_ms = iter(np.take_along_axis(starts, at[:, None] + np.arange(8), axis=1).view("<i8")[:, 0].tolist())
+    return [None if not value or (due := next(due_ms)) == NO_TIME else due for value in values]
+
+
+def _blocks(count: np.ndarray) -> list[slice]:
+    """Users, with `count` (U,) days each, in blocks of about the same work."""
+    if not len(count):
+        return []
+    end = np.cumsum(count.astype(np.int64) + _HEADER_AS_DAYS)
+    cuts = np.flatnonzero(np.diff(end // _BLOCK_DAYS)) + 1
+    return [slice(*each) for each in pairwise([0, *cuts.tolist(), len(count)])]
+
+
+def _places(rows: np.ndarray, count: np.ndarray, slots: int) -> np.ndarray:
+    """Where in `States.days`, flattened, the days of some rows are that count: int64 (N,)."""
+    present = np.arange(slots) < count[:, None]
+    return (rows[:, None] * slots + np.arange(slots))[present]
+
+
+def _unknown(version: int) -> UnreadableStateError:
+    known = " and ".join(map(str, _UNPACK))
+    return UnreadableStateError(f"a stored user state has layout {version}; this version reads {known}")
+
+
+assert layout3.VERSION == LAYOUT_VERSION

@@ -1,0 +1,276 @@
+"""The partitions that this process owns: claiming them, committing their changes, letting them go."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from consumer.commit import Claimed, Claimer, Committer
+from consumer.errors import DamagedViewError, LostPartitionError, PartitionHeldError, UnavailableError
+from consumer.health import Health
+from consumer.partitions import Happening, PartitionTask
+from consumer.ports import Clock, Header, Headers, Position, Source, Step, Telemetry
+from consumer.retry import FIRST_PAUSE_S
+from consumer.watch_facts import Standing
+from consumer.working_set import WorkingSet
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CommitPace:
+    """How long changes gather before they are committed."""
+
+    interval_ms: int = 100
+    urgent_gap_ms: int = 50  # transactions closer to each other wait for the brokers (docs/log.md)
+    max_users: int = 10_000  # per partition; then processing waits
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What ownership needs of the world."""
+
+    source: Source
+    clock: Clock
+    telemetry: Telemetry
+    health: Health
+
+
+class Owner:
+    """One task for each partition; at most one commit of each is under way."""
+
+    def __init__(
+        self, around: Surroundings, claimer: Claimer, committer: Committer, pace: CommitPace, retry_max_s: float
+    ) -> None:
+        self._source, self._clock, self._telemetry = around.source, around.clock, around.telemetry
+        self._health, self._claimer, self._committer = around.health, claimer, committer
+        self._pace, self._retry_max_s = pace, retry_max_s
+        self.tasks: dict[int, PartitionTask] = {}
+
+    # What is there.
+
+    def live(self) -> list[PartitionTask]:
+        """Tasks whose records may be processed."""
+        return [task for task in self.tasks.values() if task.is_live]
+
+    def is_live(self, partition: int) -> bool:
+        """Whether a partition's records may be processed."""
+        return partition in self.tasks and self.tasks[partition].is_live
+
+    def all_live(self) -> bool:
+        """Whether nothing is being claimed."""
+        return all(task.is_live and not task.needs_seek for task in self.tasks.values())
+
+    def work(self, partition: int) -> WorkingSet:
+        """A live partition's changes."""
+        work = self.tasks[partition].work
+        assert work is not None, "a live partition has a working set"
+        return work
+
+    def positions(self, partitions: Iterable[int]) -> dict[int, Position]:
+        """Where partitions stand in memory."""
+        return {partition: self.work(partition).position for partition in partitions}
+
+    def standings(self) -> dict[int, Standing]:
+        """By partition, where it is, for the watchdog."""
+        return {partition: task.standing for partition, task in self.tasks.items()}
+
+    def live_of(self, by_partition: Mapping[int, T]) -> dict[int, T]:
+        """The live partitions' share of something."""
+        return {partition: value for partition, value in by_partition.items() if self.is_live(partition)}
+
+    def headers(self, partitions: Iterable[int]) -> Headers:
+        """Where the store may stand; raises `LostPartitionError` if a partition has come into doubt."""
+        gone = [partition for partition in partitions if not self.is_live(partition)]
+        if gone:
+            raise LostPartitionError(f"partitions {gone} are being claimed again", gone)
+        return {partition: self.work(partition).headers() for partition in partitions}
+
+    # Coming and going.
+
+    async def assigned(self, partitions: Collection[int]) -> None:
+        """Go on with those that were suspended and stay; claim the new ones; let the others go."""
+        for task in [task for task in self.tasks.values() if task.partition not in partitions]:
+            await self._let_go(task)
+        for partition in partitions:
+            self._source.hold(partition)
+            if partition not in self.tasks:
+                self.tasks[partition] = PartitionTask(partition)
+                self._start_claim(self.tasks[partition])
+            elif self.tasks[partition].is_suspended:
+                self.tasks[partition].kept()
+
+    async def suspend(self, partitions: Collection[int], giving_up: asyncio.Event) -> None:
+        """Commit what is in flight; what cannot be committed before `giving_up` is abandoned."""
+        tasks = [task for task in self.tasks.values() if task.partition in partitions]
+        await self.flush(tasks, giving_up)
+        for task in tasks:
+            if task.is_live:
+                task.on(Happening.REVOKED)
+            else:
+                await self._let_go(task)
+
+    async def settle(self) -> None:
+        """Let flow what has been claimed or kept; no poll may be under way. Raises what a claim has failed with."""
+        for task in self.tasks.values():
+            if task.claiming is not None and task.claiming.done():
+                task.claimed(task.claiming.result())
+                self._health.release(task.partition)
+            if task.is_live and task.needs_seek:
+                with suppress(UnavailableError):  # a rebalance is under way: it decides
+                    await self._source.seek(task.partition, self.work(task.partition).position.next_offset)
+                    task.sought()
+
+    async def close(self) -> None:
+        """Let everything go."""
+        for task in list(self.tasks.values()):
+            await self._let_go(task)
+
+    async def _let_go(self, task: PartitionTask) -> None:
+        del self.tasks[task.partition]
+        task.on(Happening.GONE)
+        await _ended(task.claiming, task.committing)
+        await self._claimer.release(task.partition)
+        self._health.release(task.partition)
+        self._telemetry.released(task.partition)
+
+    # Claims.
+
+    def doubt(self, doubt: LostPartitionError, among: Iterable[int]) -> None:
+        """Claim again those of some partitions that an error concerns; all, if it names none."""
+        for partition in list(among):
+            if self.is_live(partition) and (partition in doubt.partitions or not doubt.partitions):
+                log.warning("claiming again", partition=partition, reason=doubt.reason, why=str(doubt))
+                self._telemetry.doubted(doubt.reason)
+                self.tasks[partition].doubted()
+                self._source.hold(partition)
+                self._start_claim(self.tasks[partition])
+
+    async def give_up_view(self, damage: DamagedViewError) -> None:
+        """Have the damaged partitions restored. The others of the batch read their records again."""
+        for partition in filter(self.is_live, damage.partitions):
+            with suppress(UnavailableError, LostPartitionError):  # then it is given up when it is read the next time
+                await self._claimer.discard(partition, self.work(partition).header)
+        self.doubt(LostPartitionError(str(damage), reason=damage.reason), among=list(self.tasks))
+
+    def _start_claim(self, task: PartitionTask) -> None:
+        task.claiming = asyncio.create_task(self._claim(task, task.committing))
+        task.committing = None
+
+    async def _claim(self, task: PartitionTask, committing: "asyncio.Task[None] | None") -> Claimed:
+        await _ended(committing)
+        if task.doubts > 1:  # two that take it from each other must not do so without pause
+            await asyncio.sleep(min(FIRST_PAUSE_S * 2**task.doubts, self._retry_max_s))
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((UnavailableError, LostPartitionError, PartitionHeldError)),
+            wait=wait_random_exponential(multiplier=FIRST_PAUSE_S, max=self._retry_max_s),
+            before_sleep=lambda state: self._tell(task, state),
+        )
+        return await retrying(self._claimer.claim, task.partition)
+
+    def _tell(self, task: PartitionTask, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, UnavailableError):
+            self._health.down(error.dependency, str(error))
+        elif isinstance(error, PartitionHeldError):
+            self._health.hold(task.partition, str(error))
+        else:
+            log.warning("claiming again", partition=task.partition, why=str(error))
+
+    # Commits.
+
+    async def take_in(self, step: Step, giving_up: asyncio.Event) -> None:
+        """Add a step to its partition's changes; waits while they are too many."""
+        task, work = self.tasks[step.partition], self.work(step.partition)
+        work.gathering.add(step, self._clock.now_ms())
+        if len(work) > self._pace.max_users:
+            await self.flush([task], giving_up)
+
+    def commits(self) -> set["asyncio.Task[None]"]:
+        """Those under way."""
+        return {task.committing for task in self.tasks.values() if task.committing is not None}
+
+    def next_commit_s(self) -> float | None:
+        """How long until some partition's changes are to be committed; None while nothing waits for that."""
+        due_ms = [self._due_ms(task) for task in self.live() if task.committing is None]
+        waits_ms = [each - self._clock.now_ms() for each in due_ms if each is not None]
+        return max(min(waits_ms), 0) / 1000 if waits_ms else None
+
+    def start_commits(self) -> None:
+        """Commit what is due; raises what a commit that has ended has failed with."""
+        for task in self.live():
+            if task.committing is not None and task.committing.done():
+                task.committing.result()
+                task.committing = None
+            due_ms = self._due_ms(task)
+            if task.committing is None and due_ms is not None and due_ms <= self._clock.now_ms():
+                self._start_commit(task)
+
+    def _due_ms(self, task: PartitionTask) -> int | None:
+        changes = self.work(task.partition).gathering
+        if changes.since_ms is None:
+            return None
+        if changes.is_urgent:
+            return max(changes.since_ms, task.last_commit_ms + self._pace.urgent_gap_ms)
+        return changes.since_ms + self._pace.interval_ms
+
+    async def flush(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
+        """Commit all changes of some partitions now; what is not done before `giving_up` comes into doubt."""
+        gives_up = asyncio.create_task(giving_up.wait())
+        try:
+            while busy := [task for task in tasks if task.is_live and self.work(task.partition).has_changes]:
+                for task in busy:
+                    if task.committing is None or task.committing.done():
+                        self._start_commit(task)
+                running = {task.committing for task in busy if task.committing is not None}
+                await asyncio.wait({*running, gives_up}, return_when=asyncio.FIRST_COMPLETED)
+                if giving_up.is_set():
+                    error = LostPartitionError("not committed in time", reason="given_up")
+                    self.doubt(error, [task.partition for task in busy])
+        finally:
+            gives_up.cancel()
+
+    def _start_commit(self, task: PartitionTask) -> None:
+        if task.committing is not None:
+            task.committing.result()
+        task.committing = asyncio.create_task(self._commit(task))
+
+    async def _commit(self, task: PartitionTask) -> None:
+        """One transaction, then one call to the store."""
+        partition, work = task.partition, self.work(task.partition)
+        changes = work.take()
+        users = list(changes.users.values())
+        try:
+            logged = await self._committer.publish(partition, users, changes.position, changes.messages)
+            work.header_under_way = Header.of(logged, work.header.generation)
+            await self._committer.follow(partition, work.header, work.header_under_way, users)
+        except LostPartitionError as doubt:
+            if task.work is work:
+                self.doubt(doubt, [partition])
+            return
+        work.settled(work.header_under_way)
+        task.last_commit_ms, task.doubts = self._clock.now_ms(), 0
+
+    # States in memory.
+
+    def known(self, users: Mapping[int, Iterable[str]]) -> dict[int, dict[str, bytes]]:
+        """By partition, the states of those users that the store may not have yet."""
+        found = {}
+        for partition, names in users.items():
+            changed = self.work(partition).changed()
+            found[partition] = {name: changed[name].value for name in names if name in changed}
+        return found
+
+
+async def _ended(*tasks: "asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[Claimed] | None") -> None:
+    """Cancel what still runs, and wait until it has ended, however."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running)
