@@ -146,6 +146,9 @@ class Pipeline:
             self._health.down("input", str(error))
             await asyncio.sleep(self._rules.poll_timeout_ms / 1000)
             return {}
+        except LostPartitionError as doubt:
+            self._owner.doubt(doubt, among=doubt.partitions)
+            return {}
         self._health.up("input")
         with self._world.telemetry.stage("decode"):
             return await asyncio.to_thread(decode_slices, batch, reads, self._now_ms(), self._rules.limits)
@@ -193,6 +196,7 @@ class Pipeline:
                 missing = {each: [name for name in names if name not in known[each]] for each, names in users.items()}
                 loaded = await self._ask(users, partial(self._world.store.load, missing))
                 if loaded is not None:
+                    users = self._owner.live_of(users)  # a commit may have failed meanwhile
                     return {each: _merged(names, known[each], loaded[each]) for each, names in users.items()}
         return {}
 

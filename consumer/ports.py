@@ -133,7 +133,10 @@ class Source(Protocol):
     """The input topic."""
 
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
-        """Records by partition; empty after `timeout_ms` without any. Never cancelled."""
+        """Records by partition; empty after `timeout_ms` without any. Never cancelled.
+
+        Raises `LostPartitionError` for partitions that cannot be read from where they stand.
+        """
 
     def hold(self, partition: int) -> None:
         """Fetch nothing of `partition` until the next `seek`."""

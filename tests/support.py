@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from redis.asyncio import Redis
 
 from consumer.adapters.kafka import partition_of
@@ -129,6 +130,18 @@ class Shop:
         async with AIOKafkaConsumer(bootstrap_servers=self.settings.kafka_bootstrap_servers) as consumer:
             parts = await self._partitions(self.settings.events_topic)
             return {part.partition: end for part, end in (await consumer.end_offsets(parts)).items()}
+
+    async def delete_input_before(self, ends: dict[int, int]) -> None:
+        """As retention does."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
+        await admin.start()
+        try:
+            topic = self.settings.events_topic
+            await admin.delete_records(
+                {TopicPartition(topic, each): RecordsToDelete(end) for each, end in ends.items()}
+            )
+        finally:
+            await admin.close()
 
     async def committed(self) -> dict[int, int | None]:
         """Offsets that the group has committed to Kafka."""

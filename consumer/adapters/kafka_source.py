@@ -6,14 +6,16 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import OffsetOutOfRangeError
 
 from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
-from consumer.errors import UnavailableError
+from consumer.errors import LostPartitionError, UnavailableError
 from consumer.ports import Record
 from consumer.settings import Settings
 
 MAX_POLL_INTERVAL_MS = 300_000
 FETCH_WAIT_MS = 100  # seeks, and questions about offsets, wait for the fetch that is under way
+METADATA_MAX_AGE_MS = 30_000  # how soon new partitions, or leaders of old ones, are noticed at the latest
 OnPartitions = Callable[[Collection[int]], Awaitable[None]]
 
 
@@ -42,11 +44,12 @@ class KafkaSource:
             group_instance_id=settings.kafka_group_instance_id,
             enable_auto_commit=False,
             isolation_level="read_committed",
-            auto_offset_reset=settings.auto_offset_reset,
+            auto_offset_reset="none",  # a position that is gone must not be skipped in silence
             session_timeout_ms=settings.kafka_session_timeout_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             rebalance_timeout_ms=int(settings.drain_timeout_s * 1000) + REQUEST_TIMEOUT_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),  # with two of them it would join twice
         )
 
@@ -62,6 +65,7 @@ class KafkaSource:
         async def holding(partitions: Collection[int]) -> None:
             for partition in partitions:
                 self.hold(partition)
+                self._consumer.seek(self._part(partition), 0)  # or it would ask where the group is
             await assigned(partitions)
 
         async def forgetting(partitions: Collection[int]) -> None:
@@ -117,13 +121,20 @@ class KafkaSource:
         try:
             found: dict[TopicPartition, list[Any]]
             found = await self._consumer.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except OffsetOutOfRangeError as error:
+            self._forget_fetch()
+            gone = {part.partition: offset for part, offset in error.args[0].items()}
+            raise LostPartitionError(f"the input does not hold what comes next, by partition: {gone}", gone) from error
         except BaseException:
-            # aiokafka 0.14 takes a call that was cancelled, or has failed, for one that is under way for ever; then a
-            # process that polls no more would keep its partitions.
-            state = self._consumer._subscription
-            state._fetch_count, state._last_fetch_ended = 0, time.monotonic()
+            self._forget_fetch()
             raise
         return found
+
+    def _forget_fetch(self) -> None:
+        """aiokafka 0.14 takes a call that was cancelled, or has failed, for one that is under way for ever; then a
+        process that polls no more would keep its partitions."""
+        state = self._consumer._subscription
+        state._fetch_count, state._last_fetch_ended = 0, time.monotonic()
 
     def hold(self, partition: int) -> None:
         """See `Source.hold`."""

@@ -1,6 +1,8 @@
 """The topics that the service needs: what is missing or does not fit, and making them."""
 
+import asyncio
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -11,6 +13,8 @@ from consumer.errors import ConfigurationError
 from consumer.settings import Settings
 
 _OK, _ALREADY_EXISTS = 0, 36  # Kafka's error codes
+_USABLE_S, _LOOK_AGAIN_S = 30.0, 0.1
+_UNKNOWN: Mapping[str, Any] = {"partitions": []}
 
 
 async def topic_problems(settings: Settings) -> list[str]:
@@ -23,7 +27,7 @@ async def topic_problems(settings: Settings) -> list[str]:
 
 
 async def create_topics(settings: Settings) -> list[str]:
-    """Make those that are missing; returns their names."""
+    """Make those that are missing, and wait until they can be used; returns their names."""
     async with _Admin(settings) as admin:
         existing = await admin.existing()
         if settings.events_topic in existing:  # the changelog must have as many partitions as the input
@@ -31,6 +35,7 @@ async def create_topics(settings: Settings) -> list[str]:
             settings = settings.model_copy(update={"partitions": partitions})
         wanted = [topic for topic in plan(settings) if topic.name not in existing]
         await admin.create(wanted, settings.replication_factor)
+        await admin.until_usable(wanted)
     return [topic.name for topic in wanted]
 
 
@@ -95,3 +100,18 @@ class _Admin:
         ]
         if refused:
             raise ConfigurationError("Kafka refuses to create topics: " + "; ".join(refused))
+
+    async def until_usable(self, topics: list[TopicPlan]) -> None:
+        """Brokers learn of a new topic one after the other; a client that asks too early looks again much later."""
+        with translated():
+            async with asyncio.timeout(_USABLE_S):
+                while topics and not await self._are_usable(topics):
+                    await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _are_usable(self, topics: list[TopicPlan]) -> bool:
+        described = {each["topic"]: each for each in await self._client.describe_topics([each.name for each in topics])}
+        return all(
+            len(found["partitions"]) == topic.partitions and all(each["leader"] >= 0 for each in found["partitions"])
+            for topic in topics
+            if (found := described.get(topic.name, _UNKNOWN))
+        )

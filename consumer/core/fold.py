@@ -8,7 +8,7 @@ import numpy as np
 
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
-from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, SUM_DECIMALS, SUMS, USER_DAY, States, reset
+from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, SUM_DECIMALS, USER_DAY, States, reset
 from consumer.core.trends import advanced, increments
 from schemas.event import EventType
 
@@ -186,23 +186,17 @@ def _count(today: np.ndarray, events: Events, new_session: np.ndarray) -> None:
 
 
 def _sum(today: np.ndarray, events: Events) -> None:
-    added = {
-        "spend": np.where(events.kind == PURCHASE, events.value, 0.0),
-        "refunded": np.where(events.kind == REFUND, events.value, 0.0),
-        "discount": events.discount,
-        "dwell_s": events.dwell_s,
-        "sentiment": np.nan_to_num(events.sentiment),
-    }
-    for name in SUMS:
-        today[name] = _decimal(today[name] + added[name])
-
-
-def _decimal(sums: np.ndarray) -> np.ndarray:
-    """Rounded to `SUM_DECIMALS`: 0.1 + 0.2 becomes 0.3, and so a small integer of 1e-4 when it is packed.
-
-    Otherwise errors of binary addition would pile up in the last bits, and sums would be stored in 8 bytes each.
-    """
-    return np.round(sums, SUM_DECIMALS) + 0.0  # adding 0.0 turns -0.0, which is no such integer, into 0.0
+    added = (
+        ("spend", np.where(events.kind == PURCHASE, events.value, 0.0)),
+        ("refunded", np.where(events.kind == REFUND, events.value, 0.0)),
+        ("discount", events.discount),
+        ("dwell_s", events.dwell_s),
+        ("sentiment", np.nan_to_num(events.sentiment)),
+    )
+    for name, values in added:
+        # 0.1 + 0.2 becomes 0.3, which packs as a small integer of 1e-4; with errors of addition in the last bits, every
+        # sum would take 8 bytes. Adding 0.0 turns -0.0, which is no such integer, into 0.0.
+        today[name] = np.round(today[name] + values, SUM_DECIMALS) + 0.0
 
 
 assert len(KINDS) < np.iinfo(np.int8).max

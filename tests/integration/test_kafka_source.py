@@ -10,7 +10,7 @@ from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.topics import create_topics
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.errors import UnavailableError
+from consumer.errors import LostPartitionError, UnavailableError
 from consumer.settings import Settings
 from support import Shop, shop_settings, until
 
@@ -148,3 +148,17 @@ async def test_a_static_member_keeps_its_place_over_a_restart(settings: Settings
             generations.append(source._consumer._coordinator.generation)
             await source.seek(0, 0)
     assert generations == [1, 1]
+
+
+async def test_records_that_are_gone_are_not_passed_over(settings: Settings, source: KafkaSource) -> None:
+    """Where the input no longer holds what comes next, the partition comes into doubt; the others flow."""
+    for partition in (0, 1):
+        await produce(settings, partition, [b"a", b"b", b"c"])
+    await Shop(settings).delete_input_before({0: 2, 1: 0})
+    await source.seek(0, 0)
+    with pytest.raises(LostPartitionError) as raised:
+        await take(source, 3)
+    assert raised.value.partitions == {0}
+    source.hold(0)
+    await source.seek(1, 0)
+    assert [record.value for record in (await take(source, 3))[1]] == [b"a", b"b", b"c"]

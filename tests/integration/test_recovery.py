@@ -205,3 +205,17 @@ async def test_committed_offsets_are_for_others(shop: Shop) -> None:
     await shop.produce(LOG[HALF:])
     async with serving(shop):
         await assert_came_to(shop, LOG)
+
+
+async def test_records_deleted_before_they_were_read_hold_the_partition(shop: Shop) -> None:
+    """What is gone is never passed over in silence: the partition waits, says why, and stays where it was."""
+    await shop.produce(LOG[:HALF])
+    async with serving(shop):
+        await shop.settled()
+    await shop.produce(LOG[HALF:])
+    ends = await shop.ends()
+    await shop.delete_input_before(ends)
+    async with serving(shop) as service:
+        await until(lambda: len(service.health.held()) == 2, "both partitions held")
+        assert service.sample("ebbtide_position_outside_retention", partition="0") == 1
+    assert all(header.next_offset < ends[each] for each, header in (await shop.headers()).items() if header)
