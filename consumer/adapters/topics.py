@@ -1,11 +1,11 @@
 """The topics that the service needs: what is missing or does not fit, and making them."""
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from consumer.adapters.kafka import connection, start_client, translated
 from consumer.adapters.kafka_topic_rules import TopicFacts, TopicPlan, plan, problems
@@ -103,12 +103,18 @@ class _Admin:
 
     async def until_usable(self, topics: list[TopicPlan]) -> None:
         """Brokers learn of a new topic one after the other; a client that asks too early looks again much later."""
+        looking = AsyncRetrying(
+            retry=retry_if_result(lambda are_usable: not are_usable),
+            wait=wait_fixed(_LOOK_AGAIN_S),
+            stop=stop_after_delay(_USABLE_S),
+            retry_error_callback=lambda _: False,  # then the service waits for them
+        )
         with translated():
-            async with asyncio.timeout(_USABLE_S):
-                while topics and not await self._are_usable(topics):
-                    await asyncio.sleep(_LOOK_AGAIN_S)
+            await looking(self._are_usable, topics)
 
     async def _are_usable(self, topics: list[TopicPlan]) -> bool:
+        if not topics:
+            return True
         described = {each["topic"]: each for each in await self._client.describe_topics([each.name for each in topics])}
         return all(
             len(found["partitions"]) == topic.partitions and all(each["leader"] >= 0 for each in found["partitions"])

@@ -11,7 +11,7 @@ import pytest
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.decode import Decoded, decode
 from consumer.core.events import KIND_OF, Events
-from consumer.core.features import rolling, tokens
+from consumer.core.features import TOKEN_NAMES, rolling, tokens
 from consumer.core.fold import SESSION_GAP_MS, Fate, FoldRules, fold
 from consumer.core.state import COUNTS, MAX_DAYS, NO_DAY, SUMS, States, empty_states
 from model_export.shops import Shop, draw_shop
@@ -24,6 +24,7 @@ from schemas.event import EventType, ShopEvent
 START_DAY = 19_726  # Thursday, 2024-01-04: its weekday number is that of day 0
 NAMING = Naming(seed=7)
 FAR_MS = 2**52
+SENTIMENT_SLACK = 5e-4  # the fold rounds sums to 1e-4 with each event; simulated sentiments alone have more digits
 
 
 def lively(seed: int, **habits: object) -> Simulated:
@@ -94,7 +95,8 @@ def assert_same(ours: States, theirs: States, timezone: str = "UTC") -> None:
     for name in ("day", *COUNTS):
         np.testing.assert_array_equal(ours.days[name][present], theirs.days[name][present], name)
     for name in SUMS:
-        np.testing.assert_allclose(ours.days[name][present], theirs.days[name][present], 1e-6, 1e-9, err_msg=name)
+        slack = SENTIMENT_SLACK if name == "sentiment" else 1e-9
+        np.testing.assert_allclose(ours.days[name][present], theirs.days[name][present], 1e-6, slack, err_msg=name)
     for name in ("first_ms", "last_ms", "last_target_ms"):
         day = Calendar(timezone).day_of(ours.header[name])
         known = theirs.header[name] >= 0
@@ -104,11 +106,14 @@ def assert_same(ours: States, theirs: States, timezone: str = "UTC") -> None:
 
 def assert_same_features(ours: States, theirs: States, as_of_day: int) -> None:
     """Model inputs and rolling features are the same."""
-    np.testing.assert_allclose(tokens(ours), tokens(theirs), rtol=1e-5, atol=1e-6)
+    slack = np.where(np.array(TOKEN_NAMES) == "mean_sentiment", SENTIMENT_SLACK, 1e-6)
+    difference = np.abs(tokens(ours) - tokens(theirs))
+    assert (difference <= slack + 1e-5 * np.abs(tokens(theirs))).all()
     as_of = np.full(len(ours), as_of_day)
     expected = rolling(theirs, as_of)
     for name, values in rolling(ours, as_of).items():
-        np.testing.assert_allclose(values, expected[name], rtol=1e-6, atol=1e-9, err_msg=name)
+        slack_of_name = SENTIMENT_SLACK if name.startswith("mean_sentiment") else 1e-9
+        np.testing.assert_allclose(values, expected[name], rtol=1e-6, atol=slack_of_name, err_msg=name)
 
 
 @pytest.mark.parametrize("seed", range(6))
