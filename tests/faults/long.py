@@ -1,0 +1,102 @@
+"""`python -m faults.long`: rounds until so many faults were inflicted; goes on where it was interrupted.
+
+Every finished round is a line in the checkpoint. In the end `docs/faults.md` says what came of it.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from faults import report
+from faults.machine import facts
+from faults.nemesis import schedule
+from faults.rounds import run_round
+from faults.world import Plan
+
+_FAULTS_PER_ROUND, _SPAN_S = 50, 360.0
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+_CHECKPOINT = Path(tempfile.gettempdir()) / "ebbtide-faults" / "long.jsonl"
+
+Round = dict[str, Any]
+
+
+def finished(checkpoint: Path) -> list[Round]:
+    """The rounds so far."""
+    return [json.loads(line) for line in checkpoint.read_text().splitlines()] if checkpoint.exists() else []
+
+
+def plan_of(seed: int, number: int, folder: Path) -> Plan:
+    """Round `number`, from 0: worlds differ in how many services share the work."""
+    return Plan(seed * 1_000 + number, folder / f"round-{number:03}", services=2 + number % 2, block_s=40.0)
+
+
+def run(seed: int | None, wanted: int, checkpoint: Path, console: Console) -> list[Round]:
+    """Rounds until the checkpoint has as many faults as wanted, or one has found a violation."""
+    rounds = finished(checkpoint)
+    seed = rounds[0]["run_seed"] if rounds else secrets.randbelow(1_000_000) if seed is None else seed
+    console.print(f"seed {seed}, {len(rounds)} rounds done, checkpoint {checkpoint}", highlight=False, soft_wrap=True)
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    while sum(len(each["faults"]) for each in rounds) < wanted and not any(each["violations"] for each in rounds):
+        plan = plan_of(seed, len(rounds), checkpoint.parent / f"long-{seed}")
+        result = asyncio.run(run_round(plan, schedule(plan.seed, _FAULTS_PER_ROUND, _SPAN_S)))
+        report.show(result, console)
+        report.write(result)
+        rounds.append({"run_seed": seed} | report.as_json(result))
+        with checkpoint.open("a") as lines:
+            lines.write(json.dumps(rounds[-1], default=str) + "\n")
+    return rounds
+
+
+def document(rounds: list[Round]) -> str:
+    """What `docs/faults.md` says."""
+    faults = [fault for each in rounds for fault in each["faults"]]
+    kinds = Counter(fault["kind"] for fault in faults)
+    violations = sum((Counter(each["violations"]) for each in rounds), Counter())
+    sums = sum((Counter(each["counts"]) for each in rounds), Counter())
+    told = ("records", "alerts", "alerts of silence", "dead letters", "commits", "states written")
+    return "\n".join(
+        [
+            "# Faults",
+            "",
+            "`make faults-long` on real brokers, Valkey and services; what the faults and the checks are:",
+            "`tests/faults/table.py` and `tests/faults/checker.py`.",
+            "",
+            f"Seed {rounds[0]['run_seed']}, {len(rounds)} rounds, {len(faults):,} faults, "
+            f"{sum(violations.values())} violations. {facts()['machine']}",
+            "",
+            *_rows("violation", {name: violations[name] for name in report.NAMES}),
+            "",
+            *_rows("went through", {name: sums[name] for name in told}),
+            "",
+            *_rows("fault", dict(sorted(kinds.items()))),
+            "",
+        ]
+    )
+
+
+def _rows(title: str, numbers: dict[str, int]) -> list[str]:
+    return [f"| {title} | times |", "|---|---:|", *(f"| {name} | {number:,} |" for name, number in numbers.items())]
+
+
+def main() -> int:
+    """Exit code 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m faults.long", description=__doc__)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--faults", type=int, default=1_000)
+    parser.add_argument("--checkpoint", type=Path, default=_CHECKPOINT)
+    given = parser.parse_args()
+    rounds = run(given.seed, given.faults, given.checkpoint, Console())
+    _DOCUMENT.write_text(document(rounds))
+    return 1 if any(each["violations"] for each in rounds) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
