@@ -51,6 +51,7 @@ class Owner:
         self._health, self._claimer, self._committer = around.health, claimer, committer
         self._pace, self._retry_max_s = pace, retry_max_s
         self.tasks: dict[int, PartitionTask] = {}
+        self._is_closed = False
 
     # What is there.
 
@@ -97,7 +98,7 @@ class Owner:
         """Go on with those that were suspended and stay; claim the new ones; let the others go."""
         for task in [task for task in self.tasks.values() if task.partition not in partitions]:
             await self._let_go(task)
-        for partition in partitions:
+        for partition in () if self._is_closed else partitions:
             self._source.hold(partition)
             if partition not in self.tasks:
                 self.tasks[partition] = PartitionTask(partition)
@@ -127,11 +128,14 @@ class Owner:
                     task.sought()
 
     async def close(self) -> None:
-        """Let everything go."""
+        """Let everything go, and take nothing any more."""
+        self._is_closed = True
         for task in list(self.tasks.values()):
             await self._let_go(task)
 
     async def _let_go(self, task: PartitionTask) -> None:
+        if self.tasks.get(task.partition) is not task:
+            return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
         task.on(Happening.GONE)
         await _ended(task.claiming, task.committing)
@@ -193,11 +197,11 @@ class Owner:
 
     def commits(self) -> set["asyncio.Task[None]"]:
         """Those under way."""
-        return {task.committing for task in self.tasks.values() if task.committing is not None}
+        return {each.committing for each in self.tasks.values() if each.committing and not each.committing.done()}
 
     def next_commit_s(self) -> float | None:
         """How long until some partition's changes are to be committed; None while nothing waits for that."""
-        due_ms = [self._due_ms(task) for task in self.live() if task.committing is None]
+        due_ms = [self._due_ms(task) for task in self.live() if task.committing is None or task.committing.done()]
         waits_ms = [each - self._clock.now_ms() for each in due_ms if each is not None]
         return max(min(waits_ms), 0) / 1000 if waits_ms else None
 
