@@ -62,5 +62,7 @@ def build_rules(settings: Settings) -> Rules:
         drain_timeout_s=settings.drain_timeout_s,
         retry_max_s=settings.retry_max_s,
         pace=CommitPace(settings.commit_interval_ms, max_users=settings.max_uncommitted_users),
-        claims=ClaimRules(settings.wipe_foreign_state, settings.skip_lost_input),
+        claims=ClaimRules(
+            settings.wipe_foreign_state, settings.skip_lost_input, recounts=settings.delivery == "at_least_once"
+        ),
     )

@@ -24,7 +24,7 @@ from consumer.ports import (
     View,
 )
 from consumer.rebuild import Rebuild
-from consumer.resolve import Outcome, resolve
+from consumer.resolve import RESTORES, Outcome, resolve
 
 log = structlog.get_logger()
 
@@ -43,6 +43,7 @@ class ClaimRules:
 
     wipe_foreign_state: bool = False
     skip_lost_input: bool = False
+    recounts: bool = False  # nothing fences writers (at least once): a position's counts may not be those of its states
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Claimer:
             if outcome is Outcome.FOREIGN and not self._rules.wipe_foreign_state:
                 raise _foreign(partition, view)
             await self._begin(partition)
+        if self._rules.recounts and outcome in RESTORES:
+            logged = await self._recounted(partition, logged)
         await self._check_partition_count(partition, logged.position)
         position = await self._within_retention(partition, logged.position)
         header = await self._in_place(partition, outcome, logged, view)
@@ -102,6 +105,20 @@ class Claimer:
         count = await self._source.partitions()
         start = await self._source.configured_start(partition)
         await self._changelog.commit(partition, [], Position(self._new_id(), start, NOT_BEGUN_MS, 0, 0, count), [])
+
+    async def _recounted(self, partition: int, logged: Logged) -> Logged:
+        """The last position with the counts of the states that are there, committed if it says otherwise."""
+        timers: dict[str, bool] = {}
+        async for chunk in self._changelog.read(partition, -1, logged.offset):
+            timers |= {user.user_id: user.due_ms is not None for user in chunk.users}
+            for user in chunk.users:
+                if not user.value:
+                    del timers[user.user_id]
+        counted = replace(logged.position, users=len(timers), timers=sum(timers.values()))
+        if counted == logged.position:
+            return logged
+        log.warning("a position was wrong about its states: counted anew", partition=partition)
+        return Logged(counted, await self._changelog.commit(partition, [], counted, []))
 
     async def _check_partition_count(self, partition: int, position: Position) -> None:
         count = await self._source.partitions()

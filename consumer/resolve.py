@@ -20,6 +20,9 @@ class Outcome(Enum):
     LIVE = auto()
 
 
+RESTORES = frozenset(each for each in Outcome if each.name.startswith("RESTORE"))
+
+
 @dataclass(frozen=True)
 class Facts:
     """How the last position K in the changelog and the view R in the store relate."""

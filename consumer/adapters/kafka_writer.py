@@ -76,6 +76,8 @@ class Writer:
             for message in messages:
                 send = self._producer.send(message.topic, message.value, message.key, headers=list(message.headers))
                 sent.append(await send)
+            if not self._is_transactional:  # a position may never be there before what it says was sent
+                await asyncio.gather(*sent)
             in_last_batch = await self._send_states(states, sent)
             *_, last = await asyncio.gather(*sent)
         except BaseException:

@@ -6,6 +6,7 @@ Every finished round is a line in the checkpoint. In the end `docs/faults.md` sa
 import argparse
 import asyncio
 import json
+import logging
 import secrets
 import sys
 import tempfile
@@ -93,6 +94,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=1_000)
     parser.add_argument("--checkpoint", type=Path, default=_CHECKPOINT)
     given = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away all the time
     rounds = run(given.seed, given.faults, given.checkpoint, Console())
     _DOCUMENT.write_text(document(rounds))
     return 1 if any(each["violations"] for each in rounds) else 0

@@ -141,3 +141,19 @@ async def test_records_deleted_before_they_were_read_hold_the_partition(shop: Sh
     assert shop.registry.get_sample_value("ebbtide_position_outside_retention", {"partition": "0"}) == 1
     shop.rules = ClaimRules(skip_lost_input=True)
     assert (await shop.claim()).position.next_offset == 0
+
+
+async def test_without_fencing_a_wrong_position_is_counted_anew(shop: Shop) -> None:
+    """At least once, a paused process may add an older position: the partition is restored with what is there."""
+    at = await shop.committed()
+    stale = replace(at.position, next_offset=3, users=9, timers=9)
+    await shop.changelog.commit(0, [UserState("b", b"", None), UserState("nobody", b"", None)], stale, [])
+    with pytest.raises(LostPartitionError):
+        await shop.claim()
+    with pytest.raises(LostPartitionError):
+        await shop.claim()
+    shop.rules = ClaimRules(recounts=True)
+    found = await shop.claim()
+    assert found.position == replace(stale, users=1, timers=1)
+    assert await shop.store.load({0: ["a", "b"]}, {0: [found.header]}) == {0: [b"1", None]}
+    assert await shop.claim() == found
