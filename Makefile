@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas train evaluate ablate lock clean
+.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -40,7 +40,6 @@ evaluate: $(DEV) ## models and baselines on the real logs in DATA (../shared/dat
 ablate: $(DEV) ## what each prior, input and architecture bought, into docs/evaluation/ablations.json
 	$(BIN)/ebbtide train ablate --data $(DATA) --out docs/evaluation/ablations.json $(ARGS)
 
-.PHONY: faults faults-long recovery
 faults: $(DEV) ## some minutes of real faults, and what the checker says (ARGS="--seed 1")
 	PYTHONPATH=tests $(BIN)/python -m faults --faults 30 --budget 360s $(ARGS)
 
@@ -50,7 +49,6 @@ faults-long: $(DEV) ## a thousand faults, for hours; goes on where it was interr
 recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 	PYTHONPATH=tests $(BIN)/python -m faults.recovery $(ARGS)
 
-.PHONY: bench-state
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
 

@@ -48,3 +48,7 @@ class PartitionHeldError(EbbtideError):
     def __init__(self, message: str, partition: int) -> None:
         super().__init__(message)
         self.partition = partition
+
+
+class RestartNeededError(EbbtideError):
+    """Only a new process gets on: end this one."""

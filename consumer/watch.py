@@ -9,13 +9,13 @@ import structlog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.kafka_unread import members
 from consumer.adapters.metrics import Metrics
-from consumer.errors import EbbtideError
+from consumer.errors import EbbtideError, RestartNeededError
 from consumer.health import Health
 from consumer.pipeline import Pipeline
 from consumer.settings import Settings
 from consumer.watch_checks import Check, Subject
 from consumer.watch_facts import Facts, Group, PartitionFacts
-from consumer.watchdog import RestartNeededError, Watchdog
+from consumer.watchdog import Watchdog
 
 log = structlog.get_logger()
 TICK_S = 1.0

@@ -3,16 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from consumer.errors import EbbtideError
 from consumer.settings import Settings
 from consumer.watch_checks import CHECKS, Check, Sight, Sights, Subject
 from consumer.watch_facts import Facts
 
 MAX_STEP_S = 5.0  # between two looks; more of it is not counted: nobody was there to see what happened
-
-
-class RestartNeededError(EbbtideError):
-    """Only a new process gets on: end this one."""
 
 
 @dataclass(frozen=True)
