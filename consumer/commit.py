@@ -85,7 +85,7 @@ class Claimer:
             await self._begin(partition)
         if self._rules.recounts and outcome in RESTORES:
             logged = await self._recounted(partition, logged)
-        await self._check_partition_count(partition, logged.position)
+        await self.check_partition_count(logged.position)
         position = await self._within_retention(partition, logged.position)
         header = await self._in_place(partition, outcome, logged, view)
         log.info("claimed", partition=partition, outcome=found.name.lower(), offset=position.next_offset)
@@ -120,7 +120,8 @@ class Claimer:
         log.warning("a position was wrong about its states: counted anew", partition=partition)
         return Logged(counted, await self._changelog.commit(partition, [], counted, []))
 
-    async def _check_partition_count(self, partition: int, position: Position) -> None:
+    async def check_partition_count(self, position: Position) -> None:
+        """Raises `ConfigurationError` if the input has another number of partitions than the states were kept for."""
         count = await self._source.partitions()
         if position.partitions == 0:
             raise ConfigurationError("`ebbtide repartition` has not finished writing this state topic: run it again")

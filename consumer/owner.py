@@ -124,6 +124,7 @@ class Owner:
                 self._health.release(task.partition)
             if task.is_live and task.needs_seek:
                 with suppress(UnavailableError):  # a rebalance is under way: it decides
+                    await self._claimer.check_partition_count(self.work(task.partition).position)
                     await self._source.seek(task.partition, self.work(task.partition).position.next_offset)
                     task.sought()
 

@@ -16,7 +16,7 @@ from consumer.adapters.topics import partition_count, topic_problems
 from consumer.embedded import KafkaServer, RedisServer
 from consumer.errors import EbbtideError
 from consumer.repartition import Choices, Moved, repartition
-from support import Keyed, KnownCurve, Shop, by_id, shop_settings
+from support import DEADLINE_S, Keyed, KnownCurve, Shop, by_id, shop_settings, until
 
 USERS, DAYS, NEW = 30, 50, 5
 LOG = random_log(seed=4, users=USERS, days=DAYS)
@@ -44,6 +44,12 @@ async def enlarge(shop: Shop, *topics: str) -> None:
         await admin.create_partitions({topic: NewPartitions(NEW) for topic in topics})
     finally:
         await admin.close()
+    for topic in topics:
+        await until(lambda topic=topic: _has(shop, topic), "the new partitions are known")
+
+
+async def _has(shop: Shop, topic: str) -> bool:
+    return await partition_count(shop.settings, topic) == NEW
 
 
 def moved_to(shop: Shop, moved: Moved | None) -> Shop:
@@ -74,7 +80,7 @@ async def refusal(shop: Shop, into: str | None = None) -> str:
 async def refused_claim(shop: Shop) -> str:
     """What ends a service that is given the partitions."""
     with pytest.raises(ExceptionGroup) as ended:
-        async with serving(shop):
+        async with serving(shop), asyncio.timeout(DEADLINE_S):
             await asyncio.Event().wait()
     [error] = ended.value.exceptions
     return str(error)
@@ -169,3 +175,17 @@ async def test_a_service_that_starts_in_between_ends_the_command(shop: Shop, mon
     await rival.close()
     left = moved_to(shop, Moved(into, [], 0, 0))
     assert "ebbtide repartition" in await refused_claim(left)
+
+
+async def test_partitions_added_under_a_running_service_end_it(shop: Shop) -> None:
+    """A service that keeps its partitions through the rebalance notices as well, and says what to run."""
+
+    async def enlarged_while_serving() -> None:
+        async with serving(shop), asyncio.timeout(DEADLINE_S):
+            await shop.settled()
+            await enlarge(shop, shop.settings.events_topic, shop.settings.state_topic)
+            await asyncio.Event().wait()
+
+    with pytest.raises(ExceptionGroup) as ended:
+        await enlarged_while_serving()
+    assert "ebbtide repartition" in str(ended.value.exceptions[0])
