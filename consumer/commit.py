@@ -101,7 +101,12 @@ class Claimer:
         await self._store.discard(partition, header)
 
     async def _begin(self, partition: int) -> None:
-        """The first commit of all: from here on the changelog knows the partition."""
+        """The first commit of all: from here on the changelog knows the partition.
+
+        One that was added to the input is no place to begin: its users' states are kept elsewhere.
+        """
+        if (kept := await self._changelog.newest(0)) is not None:
+            await self.check_partition_count(kept.position)
         count = await self._source.partitions()
         start = await self._source.configured_start(partition)
         await self._changelog.commit(partition, [], Position(self._new_id(), start, NOT_BEGUN_MS, 0, 0, count), [])

@@ -178,6 +178,9 @@ class Changelog(Protocol):
     async def last(self, partition: int, barrier: int) -> Logged | None:
         """The last position committed up to `barrier`."""
 
+    async def newest(self, partition: int) -> Logged | None:
+        """The last position that can be read now, whoever writes the partition."""
+
     def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk, None]:
         """What was committed at the offsets (after, through], oldest first, in chunks of bounded size."""
 

@@ -91,14 +91,13 @@ class KafkaChangelog:
         """See `Changelog.last`; raises `UnavailableError` when the barrier does not become readable."""
         with translated():
             async with self._readers.reading(self._topic, partition) as reader:
-                first = await reader.first_offset()
-                through, window = barrier, _FIRST_WINDOW
-                while through >= first:
-                    after = max(through - window, first - 1)
-                    if found := await _last_position(reader, after + 1, through):
-                        return found
-                    through, window = after, window * 16
-        return None
+                return await _last_position(reader, barrier)
+
+    async def newest(self, partition: int) -> Logged | None:
+        """See `Changelog.newest`."""
+        with translated():
+            async with self._readers.reading(self._topic, partition) as reader:
+                return await _last_position(reader, await reader.end_offset() - 1)
 
     async def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk]:
         """See `Changelog.read`; raises `ConfigurationError` for what this version cannot read."""
@@ -110,7 +109,18 @@ class KafkaChangelog:
                         yield _chunk(records)
 
 
-async def _last_position(reader: Reader, first: int, last: int) -> Logged | None:
+async def _last_position(reader: Reader, through: int) -> Logged | None:
+    """Looks back in windows that grow."""
+    first, window = await reader.first_offset(), _FIRST_WINDOW
+    while through >= first:
+        after = max(through - window, first - 1)
+        if found := await _last_position_between(reader, after + 1, through):
+            return found
+        through, window = after, window * 16
+    return None
+
+
+async def _last_position_between(reader: Reader, first: int, last: int) -> Logged | None:
     found = None
     async with aclosing(reader.records(first, last)) as batches:
         async for records in batches:

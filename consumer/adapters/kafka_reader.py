@@ -72,6 +72,11 @@ class Reader:
         found = await self._consumer.beginning_offsets([self._part])
         return int(found[self._part])
 
+    async def end_offset(self) -> int:
+        """The one after the last that is stable: no transaction before it is open."""
+        found = await self._consumer.end_offsets([self._part])
+        return int(found[self._part])
+
     async def records(self, first: int, last: int) -> AsyncGenerator[list[Any]]:
         """Committed records at the offsets from `first` to `last`, oldest first, in lists of bounded length.
 

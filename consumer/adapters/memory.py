@@ -141,6 +141,10 @@ class MemoryChangelog:
         found = self._logs[partition].between(-1, barrier)
         return next((Logged(each, offset) for offset, each in reversed(found) if isinstance(each, Position)), None)
 
+    async def newest(self, partition: int) -> Logged | None:
+        """See `Changelog.newest`."""
+        return await self.last(partition, self._logs[partition].end)
+
     async def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk, None]:
         """See `Changelog.read`."""
         found = self._logs[partition].between(after, through)

@@ -88,7 +88,9 @@ class MemoryStore:
         self._confirm({partition: [before]})
         found = self._partitions[partition]
         found.live.apply(users)
-        self._moved(partition, found, after)
+        if not found.live.is_counted_by(after):
+            raise _damage(partition, found)
+        found.header = after
 
     async def catch_up(self, partition: int, before: Header, chunk: Chunk, last: Logged | None) -> Header:
         """See `StateStore.catch_up`."""
@@ -105,7 +107,9 @@ class MemoryStore:
             watermark_ms=at.watermark_ms,
         )
         is_last = last is not None and chunk.last_offset >= last.offset
-        self._moved(partition, found, Header.of(last, before.generation) if last and is_last else reached)
+        if last and is_last and reached != Header.of(last, before.generation):
+            raise _damage(partition, found)
+        found.header = reached
         return reached
 
     async def discard(self, partition: int, before: Header) -> None:
@@ -141,12 +145,10 @@ class MemoryStore:
         if refused:
             raise _refusal(refused)
 
-    def _moved(self, partition: int, found: _Partition, header: Header) -> None:
-        """The partition is where `header` says, unless its counts show that this cannot be."""
-        if not found.live.is_counted_by(header):
-            found.give_up()
-            raise _refusal([partition])
-        found.header = header
+
+def _damage(partition: int, found: _Partition) -> LostPartitionError:
+    found.give_up()
+    return _refusal([partition])
 
 
 def _refusal(partitions: Sequence[int]) -> LostPartitionError:

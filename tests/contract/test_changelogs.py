@@ -170,6 +170,17 @@ async def test_a_range_is_read_without_its_beginning_and_with_its_end(log: Log) 
     assert await chunks(log.changelog, third, third) == []
 
 
+async def test_the_newest_position_is_anybodys(log: Log) -> None:
+    """Who does not write a partition finds what its writer committed last, without disturbing it."""
+    assert await log.rival.newest(0) is None
+    await log.changelog.commit(0, [user("anna")], FIRST, [])
+    second = await log.changelog.commit(0, [user("anna", salt=1)], SECOND, [])
+    await log.changelog.barrier(0)
+    assert await log.rival.newest(0) == Logged(SECOND, second)
+    assert await log.rival.newest(1) is None
+    await log.changelog.commit(0, [], SECOND, [])
+
+
 async def test_the_last_position_is_found_behind_many_barriers(log: Log) -> None:
     """However often a partition is claimed without a commit, and whatever was committed later."""
     offset = await log.changelog.commit(0, [user("anna")], FIRST, [])

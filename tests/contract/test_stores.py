@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -343,6 +344,18 @@ async def test_a_view_with_other_counts_than_the_changelog_is_given_up(
     await refused(store.catch_up(0, BOTH, Chunk([user("cleo", b"")], 60, last), last))
     assert await store.view(0) == NOTHING
     await refused(values(store, BOTH, "anna"))
+
+
+@pytest.mark.parametrize("wrong", [{"genesis": "another"}, {"next_offset": 59}, {"watermark_ms": 1}])
+async def test_a_view_that_ends_elsewhere_than_the_changelog_is_given_up(
+    store: StateStore, wrong: dict[str, Any]
+) -> None:
+    """Counts that fit are not enough: the history, the input's offset and the watermark are the last position's."""
+    reached = Logged(position(60, 2, 1), 60)
+    last = replace(reached, position=replace(reached.position, **wrong))
+    await both(store)
+    await refused(store.catch_up(0, BOTH, Chunk([], 60, reached), last))
+    assert await store.view(0) == NOTHING
     await both_again(store)
 
 

@@ -1,6 +1,6 @@
 """`python -m faults.long`: rounds until so many faults were inflicted; goes on where it was interrupted.
 
-Every finished round is a line in the checkpoint. In the end `docs/faults.md` says what came of it.
+Every finished round is a line in the checkpoint. In the end the last part of `docs/faults.md` says what came of it.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from faults.nemesis import schedule
 from faults.rounds import run_round
 from faults.world import Plan
 
-_FAULTS_PER_ROUND, _SPAN_S = 50, 360.0
+_FAULTS_PER_ROUND, _SPAN_S = 100, 420.0
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+_HEADING = "## The long run"
 _CHECKPOINT = Path(tempfile.gettempdir()) / "ebbtide-faults" / "long.jsonl"
 
 Round = dict[str, Any]
@@ -32,6 +33,11 @@ Round = dict[str, Any]
 def finished(checkpoint: Path) -> list[Round]:
     """The rounds so far."""
     return [json.loads(line) for line in checkpoint.read_text().splitlines()] if checkpoint.exists() else []
+
+
+def inflicted(rounds: list[Round]) -> list[dict[str, Any]]:
+    """The faults that were what they should be: there was something to do it to, and it came back."""
+    return [fault for each in rounds for fault in each["faults"] if fault["error"] is None]
 
 
 def plan_of(seed: int, number: int, folder: Path) -> Plan:
@@ -45,7 +51,7 @@ def run(seed: int | None, wanted: int, checkpoint: Path, console: Console) -> li
     seed = rounds[0]["run_seed"] if rounds else secrets.randbelow(1_000_000) if seed is None else seed
     console.print(f"seed {seed}, {len(rounds)} rounds done, checkpoint {checkpoint}", highlight=False, soft_wrap=True)
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    while sum(len(each["faults"]) for each in rounds) < wanted and not any(each["violations"] for each in rounds):
+    while len(inflicted(rounds)) < wanted and not any(each["violations"] for each in rounds):
         plan = plan_of(seed, len(rounds), checkpoint.parent / f"long-{seed}")
         result = asyncio.run(run_round(plan, schedule(plan.seed, _FAULTS_PER_ROUND, _SPAN_S)))
         report.show(result, console)
@@ -56,22 +62,22 @@ def run(seed: int | None, wanted: int, checkpoint: Path, console: Console) -> li
     return rounds
 
 
-def document(rounds: list[Round]) -> str:
-    """What `docs/faults.md` says."""
-    faults = [fault for each in rounds for fault in each["faults"]]
+def chapter(rounds: list[Round]) -> str:
+    """What `docs/faults.md` says of the run."""
+    faults = inflicted(rounds)
+    failed = sum(len(each["faults"]) for each in rounds) - len(faults)
     kinds = Counter(fault["kind"] for fault in faults)
     violations = sum((Counter(each["violations"]) for each in rounds), Counter())
     sums = sum((Counter(each["counts"]) for each in rounds), Counter())
+    hours = sum(sum(each["times_s"].values()) for each in rounds) / 3600
     told = ("records", "alerts", "alerts of silence", "dead letters", "commits", "states written")
     return "\n".join(
         [
-            "# Faults",
+            _HEADING,
             "",
-            "`make faults-long` on real brokers, Valkey and services; what the faults and the checks are:",
-            "`tests/faults/table.py` and `tests/faults/checker.py`.",
-            "",
-            f"Seed {rounds[0]['run_seed']}, {len(rounds)} rounds, {len(faults):,} faults, "
-            f"{sum(violations.values())} violations. {facts()['machine']}",
+            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of {_FAULTS_PER_ROUND} faults',
+            f"in {_SPAN_S:.0f} s, {len(faults):,} faults in {hours:.1f} hours ({failed} more could not be inflicted: no",
+            f"service was free), {sum(violations.values())} violations. {facts()['machine']}",
             "",
             *_rows("violation", {name: violations[name] for name in report.NAMES}),
             "",
@@ -96,7 +102,8 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away all the time
     rounds = run(given.seed, given.faults, given.checkpoint, Console())
-    _DOCUMENT.write_text(document(rounds))
+    before = _DOCUMENT.read_text().partition(_HEADING)[0]
+    _DOCUMENT.write_text(before + chapter(rounds))
     return 1 if any(each["violations"] for each in rounds) else 0
 
 

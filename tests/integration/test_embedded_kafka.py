@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import NodeNotReadyError
 from proxy import proxies_to
 from waiting import DEADLINE_S, until
 
@@ -55,9 +57,16 @@ async def administration(kafka: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminCli
 
 
 async def in_sync(kafka: EmbeddedKafka, topic: str) -> list[list[int]]:
-    """In-sync replicas by partition."""
-    async with administration(kafka) as admin:
-        partitions = (await admin.describe_topics([topic]))[0]["partitions"]
+    """In-sync replicas by partition, by any broker that can be reached."""
+    partitions: list[dict[str, Any]] = []
+
+    async def is_told() -> bool:
+        async with administration(kafka) as admin:
+            with suppress(NodeNotReadyError):  # aiokafka asks a random one
+                partitions[:] = (await admin.describe_topics([topic]))[0]["partitions"]
+        return bool(partitions)
+
+    await until(is_told, f"a broker tells of {topic}")
     return [sorted(each["isr"]) for each in sorted(partitions, key=lambda each: each["partition"])]
 
 

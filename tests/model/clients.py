@@ -80,6 +80,14 @@ class ChangelogClient:
         found: Logged | None = await self._wire.send("last", Kind.READ, effect, UnavailableError("kafka", "no answer"))
         return found
 
+    async def newest(self, partition: int) -> Logged | None:
+        """See `Changelog.newest`."""
+        effect = lambda: now(self._world.log.newest(partition))  # noqa: E731
+        found: Logged | None = await self._wire.send(
+            "newest", Kind.READ, effect, UnavailableError("kafka", "no answer")
+        )
+        return found
+
     async def read(self, partition: int, after: int, through: int) -> AsyncGenerator[Chunk, None]:
         """See `Changelog.read`: chunks of two records, each read when it is asked for."""
         while True:

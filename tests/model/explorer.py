@@ -14,7 +14,7 @@ from model.faults import FAULTS
 from model.process import Process
 from model.shop import SCRIPTS
 from model.truth import BrokenPromiseError
-from model.wire import Kind
+from model.wire import Call, Kind
 from model.world import World
 
 STEPS = 110
@@ -43,6 +43,7 @@ class Explorer:
         script = SCRIPTS[tape[0] % len(SCRIPTS)]
         self.world = World(script, [tape[1] >> partition & 1 for partition in range(len(script))], store)
         self.paused = [0, 0]
+        self.doomed: tuple[tuple[str, ...], int] | None = None  # the next call of these names fails, and how
         self.processes: list[Process | None] = [None, None]
         self._turn = 0
         mask = int.from_bytes(tape[2:5], "big")  # few kinds at a time go deeper than all at once
@@ -112,10 +113,18 @@ class Explorer:
         for call in process.waiting(is_idle_allowed):
             is_write = call.kind is Kind.WRITE
             if not may_wait:
-                moves.append(Move(number, call.what, partial(process.answer, call), is_write))
+                moves.append(Move(number, call.what, partial(self._answer, process, call), is_write))
             elif not call.is_done:
                 moves.append(Move(number, f"{call.what} is done", call.perform, is_write))
         return moves or [Move(number, "waits", process.pass_time, False)]
+
+    def _answer(self, process: Process, call: Call) -> None:
+        if self.doomed and not call.is_done and call.what.startswith(self.doomed[0]):
+            how, self.doomed = self.doomed[1], None
+            self.note(f"   which is not answered ({how % 3})")
+            process.fail(call, how)
+        else:
+            process.answer(call)
 
     def _restart(self, number: int) -> None:
         if process := self.processes[number]:
@@ -130,7 +139,7 @@ class Explorer:
     def _calm_down(self) -> None:
         """No more faults: what is in flight arrives or never will, and then all comes to rest."""
         self.note("no more faults")
-        self.paused, self._faults = [0, 0], []
+        self.paused, self.doomed = [0, 0], None
         while self.world.in_flight and self._tape[1] & 16:
             self.world.arrive(0)
         fences = self.world.fences

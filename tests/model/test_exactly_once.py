@@ -11,8 +11,8 @@ from model.explorer import TAPE_BYTES, Explorer, explore
 from model.process import Silent
 from model.truth import CRASHED, BrokenPromiseError
 
-EXAMPLES = 2_500  # derandomised by the profile in tests/conftest.py: the same ones in every run
-BUG_EXAMPLES = 600
+EXAMPLES = 2_000  # derandomised by the profile in tests/conftest.py: the same ones in every run
+BUG_EXAMPLES = 1_000
 EVERY_WAY = {
     *("claim: fresh", "claim: live", "claim: catch_up", "claim: restore_lost"),
     *("doubt: fenced", "doubt: moved", "doubt: unknown", "doubt: given_up", "doubt: damaged"),

@@ -32,10 +32,10 @@ class Shop:
         self._metrics = Metrics(self.registry)
         self._names = (f"id-{number}" for number in count())
 
-    async def claim(self) -> Claimed:
-        """Of partition 0."""
+    async def claim(self, partition: int = 0) -> Claimed:
+        """By a process that owns nothing else."""
         ledger = Ledger(self.source, self.changelog, self.store)
-        return await Claimer(ledger, self.rules, self._metrics, lambda: next(self._names)).claim(0)
+        return await Claimer(ledger, self.rules, self._metrics, lambda: next(self._names)).claim(partition)
 
     async def commit(self, at: Claimed, users: list[UserState], position: Position) -> Claimed:
         """Both halves; where the partition then stands."""
@@ -141,6 +141,15 @@ async def test_records_deleted_before_they_were_read_hold_the_partition(shop: Sh
     assert shop.registry.get_sample_value("ebbtide_position_outside_retention", {"partition": "0"}) == 1
     shop.rules = ClaimRules(skip_lost_input=True)
     assert (await shop.claim()).position.next_offset == 0
+
+
+async def test_a_partition_that_was_added_is_not_begun(shop: Shop) -> None:
+    """Not even by a process that owns no older one, and so does not see that its users' states are elsewhere."""
+    await shop.claim()
+    shop.source = MemorySource(INPUT, PARTITIONS + 1)
+    with pytest.raises(ConfigurationError, match="has 3 partitions, but its states were kept for 2"):
+        await shop.claim(PARTITIONS)
+    assert await shop.changelog.newest(PARTITIONS) is None
 
 
 async def test_without_fencing_a_wrong_position_is_counted_anew(shop: Shop) -> None:
