@@ -75,9 +75,9 @@ def chapter(rounds: list[Round]) -> str:
         [
             _HEADING,
             "",
-            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of {_FAULTS_PER_ROUND} faults',
-            f"in {_SPAN_S:.0f} s, {len(faults):,} faults in {hours:.1f} hours ({failed} more could not be inflicted: no",
-            f"service was free), {sum(violations.values())} violations. {facts()['machine']}",
+            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of',
+            f"{_FAULTS_PER_ROUND} faults in {_SPAN_S:.0f} s; {len(faults):,} faults in {hours:.1f} hours ({failed} more",
+            f"could not be inflicted: no service was free), {sum(violations.values())} violations. {facts()['machine']}",
             "",
             *_rows("violation", {name: violations[name] for name in report.NAMES}),
             "",
