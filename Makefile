@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state lock clean
+.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state bench-restore lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -51,6 +51,9 @@ recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
+
+bench-restore: $(DEV) ## how many users a claim brings back into Redis in a second, into bench/results/restore.json
+	$(BIN)/python -m bench.restore $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock

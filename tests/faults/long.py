@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.machine import facts
 from faults import report
-from faults.machine import facts
 from faults.nemesis import schedule
 from faults.rounds import run_round
 from faults.world import Plan

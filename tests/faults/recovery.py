@@ -21,9 +21,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import facts
 from faults.fleet import Service
 from faults.load import START_MS
-from faults.machine import facts
 from faults.reading import unsettled
 from faults.rounds import fed, has_begun
 from faults.world import SESSION_TIMEOUT_MS, Plan, World, made
