@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from consumer.core.decode import Decoded, Limits, decode
-from consumer.core.events import ERASE, Events
+from consumer.core.events import Events, watermarks
 from consumer.core.fold import Fate
 from consumer.core.packing import pack, unpack
 from consumer.core.state import NO_TIME, States, UnreadableStateError
 from consumer.errors import DamagedViewError
 from consumer.messages import Messages, Origin
-from consumer.ports import NOT_BEGUN_MS, Message, Position, Record, Step, Telemetry, UserState
+from consumer.ports import Message, Position, Record, Step, Telemetry, UserState
 from consumer.scoring import Engine
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
@@ -64,7 +64,12 @@ class Worker:
             for partition, part in batch.items()
             for index in part.decoded.index.tolist()
         ]
-        fate, evidence = self.engine.on_events(states, events)
+        reached_ms = {
+            partition: watermarks(part.decoded.events, stand[partition].watermark_ms, self.watermark_delay_ms)
+            for partition, part in batch.items()
+        }
+        before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
+        fate, evidence = self.engine.on_events(states, events, before_ms)
         self._count(fate, batch)
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
@@ -73,11 +78,10 @@ class Worker:
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():
             outgoing[origins[index].partition].append(self.messages.too_late(origins[index], now_ms))
         changed = users.changed(states, before)
-        reached_ms = np.where((fate == Fate.FOLDED) & (events.kind != ERASE), events.time_ms, NOT_BEGUN_MS)
         steps = []
         for partition, part in batch.items():
-            of_partition = users.holds(partition, events.row)
-            reached = self._advanced(stand[partition], part.records[-1].offset + 1, reached_ms[of_partition])
+            next_offset, watermark_ms = part.records[-1].offset + 1, int(reached_ms[partition][-1])
+            reached = replace(stand[partition], next_offset=next_offset, watermark_ms=watermark_ms)
             steps.append(changed.step(partition, reached, outgoing[partition], partition in alerted))
         return steps
 
@@ -99,10 +103,6 @@ class Worker:
         outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, [], now_ms)
         changed = users.changed(states, before)
         return [changed.step(each, stand[each], outgoing[each], is_urgent=bool(outgoing[each])) for each in due]
-
-    def _advanced(self, stored: Position, next_offset: int, reached_ms: np.ndarray) -> Position:
-        watermark_ms = int(reached_ms.max(initial=NOT_BEGUN_MS)) - self.watermark_delay_ms
-        return replace(stored, next_offset=next_offset, watermark_ms=max(stored.watermark_ms, watermark_ms))
 
     def _count(self, fate: np.ndarray, batch: Mapping[int, Slice]) -> None:
         for value, count in zip(*np.unique(fate, return_counts=True), strict=True):
@@ -129,10 +129,6 @@ class _Users:
             starts={partition: ends[partition] - len(names) for partition, names in users.items()},
             ends=ends,
         )
-
-    def holds(self, partition: int, row: np.ndarray) -> np.ndarray:
-        """Which rows belong to `partition`."""
-        return (row >= self.starts[partition]) & (row < self.ends[partition])
 
     def unpack(self, stored: Stored) -> States:
         """The users' states as stored; raises `DamagedViewError` naming the partitions with one that is unreadable."""

@@ -25,16 +25,17 @@ class Engine:
     policy: Policy
     scorer: Scorer
 
-    def on_events(self, states: States, events: Events) -> tuple[np.ndarray, list[Evidence]]:
+    def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, list[Evidence]]:
         """Fold, score and decide every event, in place; returns each event's `Fate` and the alerts in order.
 
-        A user's timer that is due before that user's next event fires before the event is folded.
+        A user's timer that is due before that user's next event fires before the event is folded, and so does one that
+        is due by the `watermark_ms` (N,) at which the event comes: as if timers were looked at after every record.
         """
         fate = np.zeros(len(events), np.int8)
         evidence: list[Evidence] = []
         for index in rounds(events.row):
             part = events.take(index)
-            evidence += self.on_silence(states, part.row, part.time_ms)
+            evidence += self.on_silence(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED

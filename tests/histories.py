@@ -12,7 +12,7 @@ from consumer.core.features import TOKEN_SIZE
 from consumer.core.fold import FoldRules, Target, fold
 from consumer.core.packing import pack, unpack
 from consumer.core.policy import Policy, PolicyRules
-from consumer.core.state import BINS, States, empty_states
+from consumer.core.state import BINS, NO_TIME, States, empty_states
 from consumer.ports import Scorer
 from consumer.scoring import Engine
 from schemas.event import EventType
@@ -189,7 +189,8 @@ class Run:
     def events(self, *history: Happened) -> list[Told]:
         """One batch of events; returns its alerts."""
         states = self.states
-        _, evidence = self.engine.on_events(states, columns(history, self._next_id))
+        before_ms = np.full(len(history), NO_TIME)
+        _, evidence = self.engine.on_events(states, columns(history, self._next_id), before_ms)
         self._next_id += len(history)
         return self._done(states, evidence)
 

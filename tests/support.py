@@ -18,10 +18,11 @@ from redis.asyncio import Redis
 from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_changelog import BARRIER_KEY, POSITION_KEY
 from consumer.adapters.topics import create_topics, partition_count
+from consumer.core.events import Events, watermarks
 from consumer.core.features import TOKEN_NAMES
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.ports import Header
+from consumer.ports import NOT_BEGUN_MS, Header
 from consumer.settings import Settings
 
 DEADLINE_S = 60.0
@@ -253,3 +254,13 @@ def by_id(alerts: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         alert["alert_id"]: {name: value for name, value in alert.items() if name not in ("emitted_at", "source")}
         for alert in alerts
     }
+
+
+def watermarks_of(settings: Settings, events: Events, partition: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Its partition's watermark before each event, and of each partition after all, as the service reckons them."""
+    before_ms, after_ms = np.empty(len(events), np.int64), np.empty(settings.partitions, np.int64)
+    for each in range(settings.partitions):
+        of_partition = np.flatnonzero(partition == each)
+        delay_ms = int(settings.watermark_delay_s * 1000)
+        *before_ms[of_partition], after_ms[each] = watermarks(events.take(of_partition), NOT_BEGUN_MS, delay_ms)
+    return before_ms, after_ms

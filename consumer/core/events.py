@@ -39,6 +39,15 @@ class Events:
         return Events(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Events)))
 
 
+def watermarks(events: Events, before_ms: int, delay_ms: int) -> np.ndarray:
+    """A partition's watermark before each of its N events and, last, after all of them: int64 (N + 1,).
+
+    It stands `delay_ms` behind the largest event time so far, or at `before_ms`, where it stood.
+    """
+    reached_ms = np.where(events.kind == ERASE, before_ms, events.time_ms - delay_ms)
+    return np.maximum.accumulate(np.concatenate(([np.int64(before_ms)], reached_ms)))
+
+
 def rounds(row: np.ndarray) -> list[np.ndarray]:
     """Split events so that no user occurs twice in a round and each user's order is kept.
 

@@ -11,7 +11,6 @@ from consumer.adapters.kafka import partition_of
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_rules, build_worker
 from consumer.core.decode import decode
-from consumer.core.events import ERASE
 from consumer.core.fold import Fate
 from consumer.core.packing import pack
 from consumer.core.state import NO_TIME, empty_states
@@ -20,6 +19,7 @@ from consumer.ports import NOT_BEGUN_MS, Record
 from consumer.settings import Settings
 from faults.history import Truth
 from schemas.dead_letter import RejectCode
+from support import watermarks_of
 
 
 def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
@@ -31,10 +31,9 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
     users, events = decoded.users, decoded.events
     of_event = [origins[index] for index in decoded.index.tolist()]
     states = empty_states(len(users))
-    fate, evidence = worker.engine.on_events(states, events)
     partitions = np.array([partition_of(user.encode(), settings.partitions) for user in users], np.int64)
-    counts = (fate == Fate.FOLDED) & (events.kind != ERASE)
-    watermarks_ms = _watermarks(settings, partitions[events.row[counts]], events.time_ms[counts])
+    before_ms, watermarks_ms = watermarks_of(settings, events, partitions[events.row])
+    fate, evidence = worker.engine.on_events(states, events, before_ms)
     evidence += worker.engine.on_silence(states, np.arange(len(users)), watermarks_ms[partitions])
     messages = worker.messages.alerts(evidence, users, partitions.tolist(), of_event, 0)
     packed = pack(states)
@@ -48,13 +47,6 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
         watermarks_ms=dict(enumerate(watermarks_ms.tolist())),
         counts=_counts(settings.partitions, users, packed, timers),
     )
-
-
-def _watermarks(settings: Settings, partition: np.ndarray, time_ms: np.ndarray) -> np.ndarray:
-    """By partition, as the service reckons them."""
-    reached_ms = np.full(settings.partitions, NOT_BEGUN_MS, np.int64)
-    np.maximum.at(reached_ms, partition, time_ms)
-    return np.maximum(reached_ms - int(settings.watermark_delay_s * 1000), NOT_BEGUN_MS)
 
 
 def _dead_letters(

@@ -21,8 +21,7 @@ from consumer.batch import Worker
 from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
-from consumer.core.events import ERASE
-from consumer.core.fold import Fate, FoldRules
+from consumer.core.fold import FoldRules
 from consumer.core.packing import pack
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import empty_states
@@ -32,7 +31,7 @@ from consumer.pipeline import Pipeline, World
 from consumer.ports import Record, Scorer, Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
-from support import Keyed, KnownCurve, Shop, by_id
+from support import Keyed, KnownCurve, Shop, by_id, watermarks_of
 
 THRESHOLDS = (0.5, 0.7)
 
@@ -105,13 +104,10 @@ def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed]) -> 
     decoded = decode(records, SystemClock().now_ms())
     users, events = decoded.users, decoded.events
     states = empty_states(len(users))
-    fate, evidence = engine.on_events(states, events)
     partitions = np.array([partition_of(user.encode(), settings.partitions) for user in users])
-    counts = (fate == Fate.FOLDED) & (events.kind != ERASE)
-    reached_ms = np.full(settings.partitions, -1, np.int64)
-    np.maximum.at(reached_ms, partitions[events.row[counts]], events.time_ms[counts])
-    until_ms = reached_ms[partitions] - int(settings.watermark_delay_s * 1000)
-    evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), until_ms)]
+    before_ms, reached_ms = watermarks_of(settings, events, partitions[events.row])
+    _, evidence = engine.on_events(states, events, before_ms)
+    evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), reached_ms[partitions])]
     origins = [Origin(0, Record(0, 0, None, None))] * len(events)
     messages = worker_of(settings, engine, Metrics(CollectorRegistry())).messages
     alerts = messages.alerts(evidence, users, [0] * len(users), origins, 0)[0]

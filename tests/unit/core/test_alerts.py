@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from consumer.core.alerts import AlertContext, build_alert, in_control_group, instant
-from consumer.core.state import empty_states
+from consumer.core.state import NO_TIME, empty_states
 from histories import Happened, columns, day, engine
 from schemas.alert import Action, Cause, Provenance, RetentionAlert, Tier
 from schemas.event import EventType
@@ -18,7 +18,7 @@ def alerts(*history: Happened, silent_until: float | None = None) -> list[Retent
     """Alerts of one user's history and of the silence after it."""
     machine = engine()
     states = empty_states(1)
-    _, evidence = machine.on_events(states, columns(history))
+    _, evidence = machine.on_events(states, columns(history), np.full(len(history), NO_TIME))
     if silent_until is not None:
         evidence += machine.on_silence(states, np.array([0]), np.array([day(silent_until)]))
     return [

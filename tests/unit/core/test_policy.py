@@ -425,5 +425,5 @@ def test_with_activity_as_the_target_any_visit_closes_the_episode() -> None:
 
 def test_columns_without_events_decide_nothing() -> None:
     """An empty batch is no error."""
-    fate, evidence = engine().on_events(folded([]), columns([]))
+    fate, evidence = engine().on_events(folded([]), columns([]), np.empty(0, np.int64))
     assert (fate.tolist(), evidence) == ([], [])
