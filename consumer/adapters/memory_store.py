@@ -1,12 +1,42 @@
 """The in-memory twin of the Redis adapter, under the same contract tests."""
 
-from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import heapify, heappop, heappush
 
 from consumer.errors import LostPartitionError
 from consumer.ports import Chunk, Header, Headers, Logged, UserState, View
+
+_FEW = 1_000
+
+
+@dataclass
+class _Timers:
+    """Users by when their timer fires. Outdated entries stay in the heap until they are met, or are too many."""
+
+    due_of: dict[str, int] = field(default_factory=dict)
+    heap: list[tuple[int, str]] = field(default_factory=list)
+
+    def set(self, user_id: str, due_ms: int | None) -> None:
+        if due_ms is None:
+            self.due_of.pop(user_id, None)
+        elif self.due_of.get(user_id) != due_ms:
+            self.due_of[user_id] = due_ms
+            heappush(self.heap, (due_ms, user_id))
+            if len(self.heap) > 2 * len(self.due_of) + _FEW:
+                self.heap = [(due, user) for user, due in self.due_of.items()]
+                heapify(self.heap)
+
+    def due(self, until_ms: int, limit: int) -> list[str]:
+        found: dict[str, int] = {}
+        while self.heap and self.heap[0][0] <= until_ms and len(found) < limit:
+            due_ms, user_id = heappop(self.heap)
+            if self.due_of.get(user_id) == due_ms:
+                found[user_id] = due_ms
+        for user_id, due_ms in found.items():
+            heappush(self.heap, (due_ms, user_id))
+        return list(found)
 
 
 @dataclass
@@ -15,26 +45,22 @@ class _Generation:
 
     parts: int = 0
     values: dict[str, bytes] = field(default_factory=dict)
-    due_of: dict[str, int] = field(default_factory=dict)
-    timers: list[tuple[int, str]] = field(default_factory=list)  # sorted
+    timers: _Timers = field(default_factory=_Timers)
 
     def apply(self, users: Sequence[UserState]) -> None:
         for user in users:
-            self._schedule(user.user_id, user.due_ms)
+            self.timers.set(user.user_id, user.due_ms)
             if user.value:
                 self.values[user.user_id] = user.value
             else:
                 self.values.pop(user.user_id, None)
 
-    def _schedule(self, user_id: str, due_ms: int | None) -> None:
-        if user_id in self.due_of:
-            del self.timers[bisect_right(self.timers, (self.due_of.pop(user_id), user_id)) - 1]
-        if due_ms is not None:
-            self.due_of[user_id] = due_ms
-            insort(self.timers, (due_ms, user_id))
+    @property
+    def counts(self) -> tuple[int, int]:
+        return len(self.values), len(self.timers.due_of)
 
     def is_counted_by(self, header: Header) -> bool:
-        return (len(self.values), len(self.timers)) == (header.users, header.timers)
+        return self.counts == (header.users, header.timers)
 
 
 @dataclass
@@ -79,7 +105,7 @@ class MemoryStore:
         """See `StateStore.due`."""
         self._confirm({partition: at[partition] for partition in until_ms})
         return {
-            partition: [name for due, name in self._partitions[partition].live.timers[:limit] if due <= until]
+            partition: self._partitions[partition].live.timers.due(until, limit)
             for partition, until in until_ms.items()
         }
 
@@ -98,11 +124,12 @@ class MemoryStore:
         found = self._partitions[partition]
         found.live.apply(chunk.users)
         at = chunk.logged.position if chunk.logged else before
+        users, timers = found.live.counts
         reached = replace(
             before,
             offset=chunk.last_offset,
-            users=len(found.live.values),
-            timers=len(found.live.timers),
+            users=users,
+            timers=timers,
             next_offset=at.next_offset,
             watermark_ms=at.watermark_ms,
         )

@@ -34,7 +34,7 @@ class _Committed:
 
 def _is_intact(found: _Partition) -> bool:
     """Counted here, as the code that counts is under test as well."""
-    there = (len(found.live.values), len(found.live.timers))
+    there = (len(found.live.values), len(found.live.timers.due_of))
     return found.header is not None and there == (found.header.users, found.header.timers)
 
 
@@ -107,7 +107,7 @@ class Truth:
             require(found.header.offset <= path.offset, "Redis is never ahead of Kafka", found.header, path.offset)
             if found.header.offset == path.offset and _is_intact(found):
                 values = {user: path.values.get(user) if v == GARBLED else v for user, v in found.live.values.items()}
-                here = (values, found.live.due_of)
+                here = (values, found.live.timers.due_of)
                 require(here == (path.values, path.timers()), "Redis holds what it says", here, path.values)
 
     def unsettled(self, store: MemoryStore) -> str | None:

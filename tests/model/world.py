@@ -114,9 +114,7 @@ class World:
 
     def lose_timers(self, partition: int) -> None:
         """The sorted set goes."""
-        live = self.store._partitions[partition].live
-        live.due_of.clear()
-        live.timers.clear()
+        self.store._partitions[partition].live.timers.due_of.clear()
 
     def garble_user(self, partition: int, which: int) -> None:
         """One field of the hash becomes unreadable."""
