@@ -23,7 +23,9 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     policy = Policy(_policy_rules(settings, scorer), calendar)
-    context = AlertContext(scorer.version, policy.rules.horizon_days, settings.control_share, settings.target)
+    context = AlertContext(
+        scorer.version, policy.rules.horizon_days, settings.control_share, settings.target, late_after_ms(settings)
+    )
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     return Worker(
         Engine(fold_rules, policy, scorer),
@@ -31,6 +33,12 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
         telemetry,
         int(settings.watermark_delay_s * 1000),
     )
+
+
+def late_after_ms(settings: Settings) -> int | None:
+    """How long after its moment silence is noticed late; None where time is not the wall clock's."""
+    in_time_s = settings.watermark_delay_s + settings.late_after_s
+    return int(in_time_s * 1000) if settings.clock == "wall" else None
 
 
 def _policy_rules(settings: Settings, scorer: OnnxScorer) -> PolicyRules:

@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     watermark_delay_s: float = Field(
         60.0, ge=0, le=MAX_S, description="How far out of order events may arrive between users."
     )
+    late_after_s: float = Field(
+        300.0,
+        ge=0,
+        le=MAX_S,
+        description="Silence noticed so much later than it could have been is marked late (clock = wall).",
+    )
     max_lateness_s: float = Field(
         86_400.0,
         ge=0,

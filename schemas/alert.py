@@ -76,6 +76,9 @@ class RetentionAlert(BaseModel):
     reasons: list[Reason]
     features: dict[str, float | None] = Field(description="Rolling features at `decided_at`; null: undefined.")
     suggested_actions: list[Action]
+    late: bool = Field(
+        description="Silence whose moment had passed while nobody processed the stream; it may be too late to act."
+    )
     control_group: bool = Field(description="Held out: measure, but do not contact.")
     model_version: str
     source: Provenance

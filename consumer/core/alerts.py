@@ -61,6 +61,7 @@ class AlertContext:
     horizon_days: float
     control_share: float
     target: Target = "purchase"
+    late_after_ms: int | None = None  # silence noticed so long after its moment is late; None: time is not the wall's
 
 
 def build_alert(
@@ -89,6 +90,7 @@ def build_alert(
         reasons=_reasons(decisions, index, _history_text(features, context.target)),
         features=features,
         suggested_actions=[_action(cause, tier)],
+        late=cause == BY_SILENCE and _is_late(int(decisions.at_ms[index]), emitted_ms, context),
         control_group=in_control_group(user_id, context.control_share),
         model_version=context.model_version,
         source=provenance,
@@ -107,6 +109,10 @@ def alert_id(user_id: str, anchor_id: int, tier: Tier) -> str:
     events of the same instant, or on late ones.
     """
     return blake2b(f"{len(user_id)}:{user_id}:{anchor_id}:{tier}".encode(), digest_size=16).hexdigest()
+
+
+def _is_late(at_ms: int, emitted_ms: int, context: AlertContext) -> bool:
+    return context.late_after_ms is not None and emitted_ms > at_ms + context.late_after_ms
 
 
 def in_control_group(user_id: str, share: float) -> bool:

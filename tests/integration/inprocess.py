@@ -16,7 +16,7 @@ from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
-from consumer.assembly import build_rules
+from consumer.assembly import build_rules, late_after_ms
 from consumer.batch import Worker
 from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
@@ -46,7 +46,12 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
-    context = AlertContext(engine.scorer.version, engine.policy.rules.horizon_days, settings.control_share)
+    context = AlertContext(
+        engine.scorer.version,
+        engine.policy.rules.horizon_days,
+        settings.control_share,
+        late_after_ms=late_after_ms(settings),
+    )
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     messages = Messages(topics, context, telemetry)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))

@@ -230,3 +230,26 @@ async def test_silence_alone_raises_an_alert(kafka: KafkaServer, valkey: RedisSe
     assert alert["source"]["offset"] is None
     assert alert["silence_days"] == pytest.approx(silence_days[0], abs=1e-3)
     assert await shop.timers() == {}
+
+
+async def test_silence_that_fell_due_while_nobody_ran_is_told_once_in_order_and_as_late(
+    kafka: KafkaServer, valkey: RedisServer
+) -> None:
+    """A customer crosses both thresholds while the service is down; the next one tells it, each once."""
+    shop = Shop(shop_settings(kafka, valkey, clock="wall", watermark_delay_s=0.0, late_after_s=0.0))
+    await shop.create_topics()
+    today_ms = now_ms() // DAY_MS * DAY_MS
+    crossings_ms = np.array([now_ms() + 12_000, now_ms() + 13_000])
+    silence_days = (crossings_ms - today_ms) / DAY_MS + 5
+    hazards = np.log([[0.2] * 5 + [0.01] * 11] * 2).astype(np.float32)
+    engine = engine_of(shop.settings, KnownCurve(), tuple(churn_probability(hazards, silence_days, 30.0).tolist()))
+    async with serving(shop, engine):
+        await shop.produce([event("anna", "purchase", today_ms - 6 * DAY_MS)])
+        await until(shop.timers, "the timer is stored", 11)
+    await until(lambda: now_ms() > crossings_ms[-1], "both thresholds are crossed", 20)
+    assert await shop.alerts() == []
+    async with serving(shop, engine) as service:
+        await until(lambda: service.sample("ebbtide_alerts_total", tier="critical", cause="silence"), "the alerts", 20)
+        await until(lambda: service.sample("ebbtide_timers_due") == 0, "nothing is left due", 10)
+    assert [(alert["tier"], alert["late"]) for alert in await shop.alerts()] == [("at_risk", True), ("critical", True)]
+    assert await shop.timers() == {}

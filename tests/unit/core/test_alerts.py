@@ -1,11 +1,13 @@
 """What an alert says, and that it says it rightly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from consumer.core.alerts import AlertContext, build_alert, in_control_group, instant
 from consumer.core.state import NO_TIME, empty_states
-from histories import Happened, columns, day, engine
+from histories import HOUR_MS, Happened, columns, day, engine
 from schemas.alert import Action, Cause, Provenance, RetentionAlert, Tier
 from schemas.event import EventType
 
@@ -14,7 +16,12 @@ CONTEXT = AlertContext(model_version="m1", horizon_days=30.0, control_share=0.0)
 SOURCE = Provenance(topic="shop.events", partition=0, offset=None)
 
 
-def alerts(*history: Happened, silent_until: float | None = None) -> list[RetentionAlert]:
+def alerts(
+    *history: Happened,
+    silent_until: float | None = None,
+    context: AlertContext = CONTEXT,
+    emitted_ms: int = day(500) + 7,
+) -> list[RetentionAlert]:
     """Alerts of one user's history and of the silence after it."""
     machine = engine()
     states = empty_states(1)
@@ -22,7 +29,7 @@ def alerts(*history: Happened, silent_until: float | None = None) -> list[Retent
     if silent_until is not None:
         evidence += machine.on_silence(states, np.array([0]), np.array([day(silent_until)]))
     return [
-        build_alert(part, index, "Zoë", SOURCE, CONTEXT, day(500) + 7)
+        build_alert(part, index, "Zoë", SOURCE, context, emitted_ms)
         for part in evidence
         for index in range(len(part.decisions))
     ]
@@ -45,6 +52,17 @@ def test_an_event_is_told_as_such() -> None:
     [alert] = alerts(Happened(BUY, day(0)), Happened(REFUND, day(2.5)))
     assert (alert.cause, alert.silence_days, alert.decided_at) == (Cause.EVENT, 0.0, instant(day(2.5)))
     assert alert.reasons[0].code == "complaint"
+
+
+def test_silence_that_is_noticed_long_after_its_moment_is_marked_late() -> None:
+    """By the wall clock; a replay, whose time is not the wall's, marks nothing, and an event's alert is never late."""
+    bought, wall = Happened(BUY, day(0)), replace(CONTEXT, late_after_ms=HOUR_MS)
+    moment_ms = round(alerts(bought, silent_until=6)[0].decided_at.timestamp() * 1000)
+    for emitted_ms, late in ((moment_ms + HOUR_MS, False), (moment_ms + HOUR_MS + 1, True)):
+        [alert] = alerts(bought, silent_until=6, context=wall, emitted_ms=emitted_ms)
+        assert alert.late is late
+    assert not alerts(bought, silent_until=6)[0].late
+    assert not alerts(bought, Happened(REFUND, day(2)), context=wall)[0].late
 
 
 def test_only_a_complaint_asks_for_a_call() -> None:
