@@ -1,7 +1,7 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,12 +9,26 @@ from consumer.core.alerts import Evidence, gather_evidence
 from consumer.core.events import KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
-from consumer.core.policy import Policy
+from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
+from consumer.core.policy import Decisions, Policy
 from consumer.core.state import BINS, MAX_DAYS, States
 from consumer.ports import Scorer
 from schemas.event import EventType
 
 _COMPLAINTS = tuple(KIND_OF[kind] for kind in (EventType.REFUND, EventType.SUPPORT_TICKET, EventType.UNSUBSCRIBE))
+
+
+@dataclass
+class Findings:
+    """What a micro-batch has come to, each user's in order."""
+
+    alerts: list[Evidence] = field(default_factory=list)
+    outcomes: list[Outcomes] = field(default_factory=list)
+
+    def __iadd__(self, more: "Findings") -> "Findings":
+        self.alerts += more.alerts
+        self.outcomes += more.outcomes
+        return self
 
 
 @dataclass(frozen=True)
@@ -24,47 +38,72 @@ class Engine:
     fold_rules: FoldRules
     policy: Policy
     scorer: Scorer
+    outcome_rules: OutcomeRules
 
-    def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, list[Evidence]]:
-        """Fold, score and decide every event, in place; returns each event's `Fate` and the alerts in order.
+    def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, Findings]:
+        """Fold, score and decide every event, in place; returns each event's `Fate`, alerts and outcomes.
 
         A user's timer that is due before that user's next event fires before the event is folded, and so does one that
         is due by the `watermark_ms` (N,) at which the event comes: as if timers were looked at after every record.
         """
         fate = np.zeros(len(events), np.int8)
-        evidence: list[Evidence] = []
+        found = Findings()
         for index in rounds(events.row):
             part = events.take(index)
-            evidence += self.on_silence(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
+            found += self.on_silence(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
-            evidence += self._after_fold(states, part.take(folded), index[folded], before[folded])
-        return fate, evidence
+            found += self._after_fold(states, part.take(folded), index[folded], before[folded])
+        return fate, found
 
-    def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
+    def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
-        evidence = []
+        found = Findings()
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
-            decisions = self.policy.after_silence(states, due)
-            evidence.append(gather_evidence(states, decisions, self.policy, np.full(len(due), -1)))
+            found += self._fire(states, due)
             still = np.isin(rows, due)
             due = self.policy.due_rows(states, rows[still], until_ms[still])
-        return evidence
+        return found
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray, before: np.ndarray) -> list[Evidence]:
-        if len(events) == 0:
+    def _fire(self, states: States, rows: np.ndarray) -> Findings:
+        """One timer of each: an alert, or outcomes that are known now."""
+        of_outcome = states.header["due_tier"][rows] == 0
+        known = rows[of_outcome]
+        outcomes = settle(states, known, self.outcome_rules)
+        self.policy.set_timers(states, known, states.header["due_ms"][known].copy())
+        decisions = self.policy.after_silence(states, rows[~of_outcome])
+        alerts = self._alerted(states, decisions, np.full(len(decisions), -1))
+        set_timers(states, rows, self.outcome_rules)
+        return Findings(alerts, [each for each in outcomes if len(each)])
+
+    def _alerted(self, states: States, decisions: Decisions, event: np.ndarray) -> list[Evidence]:
+        """What is to be told of alerts that were just decided, each by its `event` (-1: silence)."""
+        if len(decisions) == 0:
             return []
+        watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
+        return [gather_evidence(states, decisions, self.policy, event)]
+
+    def _after_fold(self, states: States, events: Events, index: np.ndarray, before: np.ndarray) -> Findings:
+        if len(events) == 0:
+            return Findings()
         hazards = self.score(states, events.row)
         complaint = np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
         is_target = self.fold_rules.is_target(events.kind)
         decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, before)
-        if len(decisions) == 0:
-            return []
         position = np.argsort(events.row)
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
-        return [gather_evidence(states, decisions, self.policy, of_event)]
+        alerts = self._alerted(states, decisions, of_event)
+        self._sample(states, events.row)
+        set_timers(states, events.row, self.outcome_rules)
+        return Findings(alerts)
+
+    def _sample(self, states: States, rows: np.ndarray) -> None:
+        """Draw some of the scores of these users, of those that could raise an alert."""
+        rows = rows[states.header["target_events"][rows] >= max(self.policy.rules.min_target_events, 1)]
+        at_ms = states.header["last_ms"][rows]
+        sample(states, rows, at_ms, self.policy.probability(states, rows, at_ms), self.outcome_rules)
 
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""

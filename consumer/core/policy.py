@@ -92,7 +92,7 @@ class Policy:
         )
         cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
         decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause, before[alerts])
-        self._schedule(states, rows, now_ms)
+        self.set_timers(states, rows, now_ms)
         return decisions
 
     def due_rows(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
@@ -106,7 +106,7 @@ class Policy:
         due_ms, tier = header["due_ms"][rows].copy(), header["due_tier"][rows].astype(np.int64)
         at_no_silence = self.probability(states, rows, self._silent_from_ms(states, rows))
         decisions = self._alert(states, rows, due_ms, tier, np.full(len(rows), BY_SILENCE), at_no_silence)
-        self._schedule(states, rows, due_ms)
+        self.set_timers(states, rows, due_ms)
         return decisions
 
     def _silent_from_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
@@ -132,6 +132,7 @@ class Policy:
         header["episode_ms"][opens] = at_ms[header["alerted_tier"][rows] == 0]
         header["anchor_id"][opens] = states.last_id(opens)
         header["alerted_tier"][rows] = tier
+        header["last_alert_ms"][rows] = at_ms
         return Decisions(
             row=rows,
             at_ms=at_ms,
@@ -144,8 +145,8 @@ class Policy:
             episode_ms=header["episode_ms"][rows],
         )
 
-    def _schedule(self, states: States, rows: np.ndarray, now_ms: np.ndarray) -> None:
-        """Set each row's timer to the first moment at which silence reaches a tier not yet alerted."""
+    def set_timers(self, states: States, rows: np.ndarray, now_ms: np.ndarray) -> None:
+        """Set each row's timer to the first moment from `now_ms` on at which silence reaches a tier not yet alerted."""
         header, rules = states.header, self.rules
         silent_from = self._silent_from_ms(states, rows)
         grace_ends = header["last_target_ms"][rows] + rules.grace_days * DAY_MS

@@ -45,7 +45,7 @@ HEADER = np.dtype(
         ("next_id", "u1"),  # slot of `recent_ids` to overwrite next
         ("unsubscribed", "u1"),
         ("alerted_tier", "u1"),  # highest tier alerted in the open episode; 0: no episode is open
-        ("due_tier", "u1"),  # tier of the pending silence timer
+        ("due_tier", "u1"),  # tier of the pending timer; 0: an outcome is to be looked at then
         ("evicted_day", "<i4"),  # last day that left the 64, so that gaps of the oldest kept day stay known
         ("evicted_purchase_day", "<i4"),
         ("target_events", "<u4"),
@@ -55,7 +55,7 @@ HEADER = np.dtype(
         ("last_target_ms", "<i8"),
         ("episode_ms", "<i8"),  # when the open episode began
         ("anchor_id", "<u8"),  # id hash of the last event when it began: what identifies the episode
-        ("due_ms", "<i8"),  # when the pending silence timer fires
+        ("due_ms", "<i8"),  # when the pending timer fires
         ("recent_ids", "<u8", (RECENT_IDS,)),
         ("evicted_trends", "<f4", (TRENDS,)),  # of all days that left the 64, as of `evicted_day`
         ("log_hazards", "<f4", (BINS,)),  # of the target event, counted from the end of the last active day
@@ -63,7 +63,9 @@ HEADER = np.dtype(
         ("triggered_day", "<i4", (TRIGGER_ACTIONS,)),  # when each action was last triggered
         ("sample_ms", "<i8"),  # a sampled prediction whose outcome is still to come: when it was made
         ("sample_risk", "<f4"),
-        ("sample_flags", "u1"),
+        ("watch_ms", "<i8"),  # an alert whose outcome is still to come: when it was raised
+        ("watch_risk", "<f4"),
+        ("watch_tier", "u1"),
         ("published_risk", "<f4"),  # the score that other teams were last told; 0: none
         ("affinity_day", "<i4"),  # to which the weights of favourites are decayed
         ("categories", FAVOURITE, (FAVOURITE_CATEGORIES,)),  # see consumer.core.affinity
@@ -120,6 +122,6 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     blank["version"] = LAYOUT_VERSION
     for name in ("evicted_day", "evicted_purchase_day", "triggered_day", "affinity_day"):
         blank[name] = NO_DAY
-    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms"):
+    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms", "watch_ms"):
         blank[name] = NO_TIME
     header[rows] = blank
