@@ -1,6 +1,6 @@
-"""How fast a claim brings Redis in place: a partition restored, and a partition caught up (`make bench-restore`).
+"""How fast a claim brings Redis in place, a partition restored or caught up (`make bench-restore`).
 
-End to end, through the service's own `Claimer`, on an embedded Kafka and Valkey: barrier, reading the changelog, filling
+End to end through the service's own `Claimer`, on an embedded Kafka and Valkey: barrier, reading the changelog, filling
 or applying, switching. The states are those that the CDNOW log leaves, under as many names as asked for.
 """
 

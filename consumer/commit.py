@@ -4,6 +4,7 @@ Kafka is the truth, Redis a view of it that may lag, lose writes or vanish. Fact
 named outcomes, and a short driver carries it out. Why this holds, and every crash point: docs/exactly_once.md.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,7 @@ from consumer.rebuild import Rebuild
 from consumer.resolve import RESTORES, Outcome, resolve
 
 log = structlog.get_logger()
+_REBUILDS = 4
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Claimer:
     def __init__(self, ledger: Ledger, rules: ClaimRules, telemetry: Telemetry, new_id: Callable[[], str]) -> None:
         self._source, self._changelog, self._store = ledger.source, ledger.changelog, ledger.store
         self._rules, self._telemetry, self._new_id = rules, telemetry, new_id
+        self._rebuilding = asyncio.Semaphore(_REBUILDS)  # memory holds the chunks of so many
 
     async def claim(self, partition: int) -> Claimed:
         """Become the owner and bring the view in place.
@@ -85,7 +88,7 @@ class Claimer:
             await self._begin(partition)
         if self._rules.recounts and outcome in RESTORES:
             logged = await self._recounted(partition, logged)
-        await self.check_partition_count(logged.position)
+        await self.check_partition_count([logged.position])
         position = await self._within_retention(partition, logged.position)
         header = await self._in_place(partition, outcome, logged, view)
         log.info("claimed", partition=partition, outcome=found.name.lower(), offset=position.next_offset)
@@ -106,13 +109,16 @@ class Claimer:
         One that was added to the input is no place to begin: its users' states are kept elsewhere.
         """
         if (kept := await self._changelog.newest(0)) is not None:
-            await self.check_partition_count(kept.position)
+            await self.check_partition_count([kept.position])
         count = await self._source.partitions()
         start = await self._source.configured_start(partition)
         await self._changelog.commit(partition, [], Position(self._new_id(), start, NOT_BEGUN_MS, 0, 0, count), [])
 
     async def _recounted(self, partition: int, logged: Logged) -> Logged:
-        """The last position with the counts of the states that are there, committed if it says otherwise."""
+        """The last position with the counts of the states that are there, committed if it says otherwise.
+
+        Holds the names of all the partition's users in memory.
+        """
         timers: dict[str, bool] = {}
         async for chunk in self._changelog.read(partition, -1, logged.offset):
             timers |= {user.user_id: user.due_ms is not None for user in chunk.users}
@@ -125,15 +131,17 @@ class Claimer:
         log.warning("a position was wrong about its states: counted anew", partition=partition)
         return Logged(counted, await self._changelog.commit(partition, [], counted, []))
 
-    async def check_partition_count(self, position: Position) -> None:
-        """Raises `ConfigurationError` if the input has another number of partitions than the states were kept for."""
+    async def check_partition_count(self, positions: Sequence[Position]) -> None:
+        """Raises `ConfigurationError` if the input has another number of partitions than states were kept for."""
         count = await self._source.partitions()
-        if position.partitions == 0:
-            raise ConfigurationError("`ebbtide repartition` has not finished writing this state topic: run it again")
-        if count != position.partitions:
+        for kept_for in {position.partitions for position in positions} - {count}:
+            if kept_for == 0:
+                raise ConfigurationError(
+                    "`ebbtide repartition` has not finished writing this state topic: run it again"
+                )
             raise ConfigurationError(
-                f"the input topic has {count} partitions, but its states were kept for {position.partitions}: users "
-                "live in other partitions now. Run `ebbtide repartition`, which rebuilds them beside the old ones"
+                f"the input topic has {count} partitions, but its states were kept for {kept_for}: users live in other "
+                "partitions now. Run `ebbtide repartition`, which rebuilds them beside the old ones"
             )
 
     async def _within_retention(self, partition: int, position: Position) -> Position:
@@ -157,13 +165,14 @@ class Claimer:
         if outcome is Outcome.LIVE:
             assert view.header is not None
             return view.header
-        rebuild = Rebuild(self._changelog, self._store, self._telemetry, partition, logged)
-        if outcome is Outcome.CATCH_UP:
-            assert view.header is not None
-            return await rebuild.catch_up(view.header)
         if outcome is Outcome.RESTORE_AHEAD:
             log.error("Redis knows more than the changelog: was the state topic made anew?", partition=partition)
-        return await rebuild.restore(view.header, self._new_id())
+        rebuild = Rebuild(self._changelog, self._store, self._telemetry, partition, logged)
+        async with self._rebuilding:
+            if outcome is Outcome.CATCH_UP:
+                assert view.header is not None
+                return await rebuild.catch_up(view.header)
+            return await rebuild.restore(view.header, self._new_id())
 
 
 def _foreign(partition: int, view: View) -> PartitionHeldError:

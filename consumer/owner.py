@@ -28,7 +28,8 @@ class CommitPace:
 
     interval_ms: int = 100
     urgent_gap_ms: int = 50  # transactions closer to each other wait for the brokers (docs/log.md)
-    max_users: int = 10_000  # per partition; then processing waits
+    max_users: int = 10_000  # per partition; then processing waits, as it does …
+    max_message_bytes: int = 16 * 1024 * 1024  # … for this much of alerts and dead letters
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ class Owner:
 
     async def assigned(self, partitions: Collection[int]) -> None:
         """Go on with those that were suspended and stay; claim the new ones; let the others go."""
-        for task in [task for task in self.tasks.values() if task.partition not in partitions]:
-            await self._let_go(task)
+        await self._let_go([task for task in self.tasks.values() if task.partition not in partitions])
         for partition in () if self._is_closed else partitions:
             self._source.hold(partition)
             if partition not in self.tasks:
@@ -113,8 +113,7 @@ class Owner:
         for task in tasks:
             if task.is_live:
                 task.on(Happening.REVOKED)
-            else:
-                await self._let_go(task)
+        await self._let_go([task for task in tasks if not task.is_suspended])
 
     async def settle(self) -> None:
         """Let flow what has been claimed or kept; no poll may be under way. Raises what a claim has failed with."""
@@ -122,24 +121,30 @@ class Owner:
             if task.claiming is not None and task.claiming.done():
                 task.claimed(task.claiming.result())
                 self._health.release(task.partition)
-            if task.is_live and task.needs_seek:
-                with suppress(UnavailableError):  # a rebalance is under way: it decides
-                    await self._claimer.check_partition_count(self.work(task.partition).position)
-                    await self._source.seek(task.partition, self.work(task.partition).position.next_offset)
-                    task.sought()
+        positions = {task.partition: self.work(task.partition).position for task in self.live() if task.needs_seek}
+        with suppress(UnavailableError):  # no answer, or a rebalance is under way, which decides
+            if positions:
+                await self._claimer.check_partition_count([*positions.values()])
+            for partition, position in positions.items():
+                if self.is_live(partition):  # a commit may have failed meanwhile
+                    await self._source.seek(partition, position.next_offset)
+                    self.tasks[partition].sought()
 
     async def close(self) -> None:
         """Let everything go, and take nothing any more."""
         self._is_closed = True
-        for task in list(self.tasks.values()):
-            await self._let_go(task)
+        await self._let_go(self.tasks.values())
 
-    async def _let_go(self, task: PartitionTask) -> None:
+    async def _let_go(self, tasks: Iterable[PartitionTask]) -> None:
+        """All at once: one whose servers do not answer keeps none of the others."""
+        await asyncio.gather(*map(self._released, [*tasks]))
+
+    async def _released(self, task: PartitionTask) -> None:
         if self.tasks.get(task.partition) is not task:
             return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
         task.on(Happening.GONE)
-        await _ended(task.claiming, task.committing)
+        await _ended(task.claiming, task.committing, task.abandoned)
         await self._claimer.release(task.partition)
         self._health.release(task.partition)
         self._telemetry.released(task.partition)
@@ -164,11 +169,11 @@ class Owner:
         self.doubt(LostPartitionError(str(damage), reason=damage.reason), among=list(self.tasks))
 
     def _start_claim(self, task: PartitionTask) -> None:
-        task.claiming = asyncio.create_task(self._claim(task, task.committing))
-        task.committing = None
+        task.abandoned, task.committing = task.committing, None  # ended by the claim, or when the partition is let go
+        task.claiming = asyncio.create_task(self._claim(task))
 
-    async def _claim(self, task: PartitionTask, committing: "asyncio.Task[None] | None") -> Claimed:
-        await _ended(committing)
+    async def _claim(self, task: PartitionTask) -> Claimed:
+        await _ended(task.abandoned)
         if task.doubts > 1:  # two that take it from each other must not do so without pause
             await asyncio.sleep(min(FIRST_PAUSE_S * 2**task.doubts, self._retry_max_s))
         retrying = AsyncRetrying(
@@ -190,10 +195,10 @@ class Owner:
     # Commits.
 
     async def take_in(self, step: Step, giving_up: asyncio.Event) -> None:
-        """Add a step to its partition's changes; waits while they are too many."""
+        """Add a step to its partition's changes; commits them, and waits for that, once they are too many."""
         task, work = self.tasks[step.partition], self.work(step.partition)
         work.gathering.add(step, self._clock.now_ms())
-        if len(work) > self._pace.max_users:
+        if not work.is_within(self._pace.max_users, self._pace.max_message_bytes):
             await self.flush([task], giving_up)
 
     def commits(self) -> set["asyncio.Task[None]"]:

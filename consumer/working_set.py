@@ -13,6 +13,7 @@ class Changes:
     position: Position
     users: dict[str, UserState] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    message_bytes: int = 0
     since_ms: int | None = None  # when the first change came; None: nothing has changed
     is_urgent: bool = False
 
@@ -21,6 +22,7 @@ class Changes:
         self.position = step.position
         self.users |= {user.user_id: user for user in step.users}
         self.messages += step.messages
+        self.message_bytes += sum(len(each.value or b"") + len(each.key or b"") for each in step.messages)
         self.is_urgent |= step.is_urgent
         if self.since_ms is None:
             self.since_ms = now_ms
@@ -73,8 +75,13 @@ class WorkingSet:
         """Users whose state the store may not have yet."""
         return (self.under_way.users if self.under_way else {}) | self.gathering.users
 
-    def __len__(self) -> int:
-        return len(self.gathering.users) + (len(self.under_way.users) if self.under_way else 0)
+    def is_within(self, max_users: int, max_message_bytes: int) -> bool:
+        """Whether what is held in memory is no more than that."""
+        held = [self.gathering, *([self.under_way] if self.under_way else [])]
+        return (
+            sum(len(each.users) for each in held) <= max_users
+            and sum(each.message_bytes for each in held) <= max_message_bytes
+        )
 
 
 def due_users(stored: Iterable[str], changed: Mapping[str, UserState], until_ms: int, limit: int) -> list[str]:

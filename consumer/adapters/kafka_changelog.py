@@ -42,10 +42,12 @@ class KafkaChangelog:
 
     async def fence(self, partition: int) -> None:
         """See `Changelog.fence`."""
-        self._abandon(partition)
+        if before := self._writers.get(partition):
+            self._abandon(partition, before)
         writer = Writer(self._settings, partition)
         await writer.start()
-        self._abandon(partition)  # of two claims at once the later one counts
+        if other := self._writers.get(partition):  # of two claims at once the later one counts
+            self._abandon(partition, other)
         self._writers[partition] = writer
 
     async def release(self, partition: int) -> None:
@@ -75,14 +77,15 @@ class KafkaChangelog:
             return await writer.commit(states, messages, next_offset)
         except BaseException as error:
             died_of = writer.died_of()
-            self._abandon(partition)
+            self._abandon(partition, writer)
             if isinstance(error, COMMIT_ERRORS):
                 raise commit_error(error, died_of, partition) from error
             raise
 
-    def _abandon(self, partition: int) -> None:
-        """Give a writer up at once; it disconnects in the background."""
-        if writer := self._writers.pop(partition, None):
+    def _abandon(self, partition: int, writer: Writer) -> None:
+        """Give a writer up at once, unless another one has its place already; it disconnects in the background."""
+        if self._writers.get(partition) is writer:
+            del self._writers[partition]
             task = asyncio.ensure_future(writer.abandon())
             self._abandoning.add(task)
             task.add_done_callback(self._abandoning.discard)

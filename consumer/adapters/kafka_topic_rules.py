@@ -7,9 +7,9 @@ from consumer.adapters.kafka import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES
 from consumer.settings import Settings
 
 _HOUR_MS = 3_600_000
+_SAFE = {"unclean.leader.election.enable": "false"}
 _CHANGELOG = {
     "cleanup.policy": "compact",
-    "unclean.leader.election.enable": "false",
     # A restore reads what is not compacted yet, too: the segment in use, and less than a third of the rest.
     "segment.bytes": str(64 * 1024 * 1024),
     "segment.ms": str(6 * _HOUR_MS),
@@ -45,7 +45,7 @@ class TopicFacts:
 def plan(settings: Settings) -> list[TopicPlan]:
     """Every topic that the service reads or writes."""
     large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    safe = {"min.insync.replicas": "2"} if settings.replication_factor >= 3 else {}
+    safe = _SAFE | ({"min.insync.replicas": "2"} if settings.replication_factor >= 3 else {})
     return [
         TopicPlan(settings.events_topic, settings.partitions, {}),
         TopicPlan(settings.state_topic, settings.partitions, _CHANGELOG | safe),
@@ -76,15 +76,10 @@ def _of_partitions(events: TopicFacts, state: TopicFacts) -> Iterator[str]:
 def _of_state(state: TopicFacts, settings: Settings) -> Iterator[str]:
     if state.configs is None:
         return
-    if (policy := state.configs["cleanup.policy"]) != "compact":
+    if (policy := state.configs.get("cleanup.policy", "compact")) != "compact":
         yield (
             f"{state.name} has cleanup.policy={policy}, by which states of users are lost or never tidied up: "
             + _alter(state, settings, "cleanup.policy=compact")
-        )
-    if state.configs["unclean.leader.election.enable"] == "true":
-        yield (
-            f"{state.name} allows unclean leader election, which loses acknowledged states: "
-            + _alter(state, settings, "unclean.leader.election.enable=false")
         )
 
 
@@ -93,6 +88,11 @@ def _of_outgoing(topic: TopicFacts, settings: Settings) -> Iterator[str]:
     if in_sync is None or room is None:
         yield f"the configuration of {topic.name} cannot be read: allow this client DescribeConfigs on it"
         return
+    if (topic.configs or {}).get("unclean.leader.election.enable") == "true":
+        yield (
+            f"{topic.name} allows unclean leader election, which loses acknowledged records: "
+            + _alter(topic, settings, "unclean.leader.election.enable=false")
+        )
     if in_sync > topic.replicas:
         yield (
             f"{topic.name} has min.insync.replicas={in_sync} and {topic.replicas} replicas, so nothing can be written: "

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+from aiokafka.errors import ProducerClosed
 
 from consumer.adapters.kafka_changelog import KafkaChangelog
+from consumer.adapters.kafka_writer import Writer
 from consumer.adapters.memory import MemoryChangelog
 from consumer.core.packing import pack
 from consumer.core.state import BINS, COUNTS, MAX_DAYS, SUMS, empty_states
@@ -351,6 +354,35 @@ async def test_a_commit_moves_the_offset_of_the_group(kafka_log: KafkaLog) -> No
     await changelog.commit(0, [user("anna")], SECOND, [])
     await changelog.fence(0)  # waits until the transaction is complete
     assert await shop.committed() == {0: SECOND.next_offset, 1: None}
+
+
+class LateWriter(Writer):
+    """Fails, but only once it is told to."""
+
+    may_fail = asyncio.Event()
+
+    async def commit(self, *args: Any) -> int:
+        """See `Writer.commit`."""
+        await self.may_fail.wait()
+        raise ProducerClosed
+
+
+async def test_a_commit_that_fails_late_does_no_harm_to_the_next_claim(
+    kafka_log: KafkaLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a partition that was let go and claimed again: the writer that is there by then goes on."""
+    changelog = kafka_log.changelog
+    with monkeypatch.context() as patched:
+        patched.setattr("consumer.adapters.kafka_changelog.Writer", LateWriter)
+        await changelog.fence(0)
+    late = asyncio.create_task(changelog.commit(0, [], FIRST, []))
+    await asyncio.sleep(0)
+    await changelog.release(0)
+    await changelog.fence(0)
+    LateWriter.may_fail.set()
+    with pytest.raises(LostPartitionError):
+        await late
+    await changelog.commit(0, [user("anna")], FIRST, [])
 
 
 async def test_what_was_written_but_not_committed_is_never_seen(kafka_log: KafkaLog) -> None:

@@ -62,6 +62,12 @@ class Service:
         if self.is_running:
             self.process.send_signal(number)
 
+    def hit(self, number: signal.Signals) -> None:
+        """The same; raises `LookupError` if it is not there any more."""
+        if not self.is_running:
+            raise LookupError(f"{self.name} has ended by itself")
+        self.send(number)
+
     async def kill(self) -> None:
         """`kill -9`; returns when it is gone."""
         self.is_wanted = False

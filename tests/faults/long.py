@@ -24,6 +24,7 @@ from faults.world import Plan
 
 _FAULTS_PER_ROUND, _SPAN_S = 100, 420.0
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+_MOST_ABORTED = 3
 _HEADING = "## The long run"
 _CHECKPOINT = Path(tempfile.gettempdir()) / "ebbtide-faults" / "long.jsonl"
 
@@ -53,20 +54,31 @@ def run(seed: int | None, wanted: int, checkpoint: Path, console: Console) -> li
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     while len(inflicted(rounds)) < wanted and not any(each["violations"] for each in rounds):
         plan = plan_of(seed, len(rounds), checkpoint.parent / f"long-{seed}")
-        result = asyncio.run(run_round(plan, schedule(plan.seed, _FAULTS_PER_ROUND, _SPAN_S)))
-        report.show(result, console)
-        report.write(result)
-        rounds.append({"run_seed": seed} | report.as_json(result))
+        rounds.append({"run_seed": seed} | _round(plan, console))
         with checkpoint.open("a") as lines:
             lines.write(json.dumps(rounds[-1], default=str) + "\n")
+        if sum(each["aborted"] is not None for each in rounds) > _MOST_ABORTED:
+            raise RuntimeError(f"too many rounds could not be judged: {checkpoint}")
     return rounds
+
+
+def _round(plan: Plan, console: Console) -> Round:
+    """One round; what kept it from being judged, if anything did, is told as well."""
+    try:
+        result = asyncio.run(run_round(plan, schedule(plan.seed, _FAULTS_PER_ROUND, _SPAN_S)))
+    except Exception as error:
+        console.print_exception()
+        nothing: Round = {"faults": [], "violations": {}, "counts": {}, "times_s": {}}
+        return {"aborted": f"{type(error).__name__}: {error}"} | nothing
+    report.show(result, console)
+    report.write(result)
+    return {"aborted": None} | report.as_json(result)
 
 
 def chapter(rounds: list[Round]) -> str:
     """What `docs/faults.md` says of the run."""
-    faults = inflicted(rounds)
-    failed = sum(len(each["faults"]) for each in rounds) - len(faults)
-    kinds = Counter(fault["kind"] for fault in faults)
+    faults, judged = inflicted(rounds), [each for each in rounds if each["aborted"] is None]
+    missed = Counter(fault["error"].split(":")[0] for each in judged for fault in each["faults"] if fault["error"])
     violations = sum((Counter(each["violations"]) for each in rounds), Counter())
     sums = sum((Counter(each["counts"]) for each in rounds), Counter())
     hours = sum(sum(each["times_s"].values()) for each in rounds) / 3600
@@ -75,18 +87,24 @@ def chapter(rounds: list[Round]) -> str:
         [
             _HEADING,
             "",
-            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of',
-            f"{_FAULTS_PER_ROUND} faults in {_SPAN_S:.0f} s, {len(faults):,} faults in {hours:.1f} hours, and {failed}",
-            f"for which no service was free; {sum(violations.values())} violations. {facts()['machine']}",
+            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of {_FAULTS_PER_ROUND}',
+            f"faults in {_SPAN_S:.0f} s, of which {len(rounds) - len(judged)} could not be judged;",
+            f"{len(faults):,} faults in {hours:.1f} hours, **{sum(violations.values())} violations**.",
+            f"Not counted: {missed.total()} faults for which nothing was there to do them to ({_told(missed)}).",
+            facts()["machine"],
             "",
             *_rows("violation", {name: violations[name] for name in report.NAMES}),
             "",
             *_rows("went through", {name: sums[name] for name in told}),
             "",
-            *_rows("fault", dict(sorted(kinds.items()))),
+            *_rows("fault", dict(sorted(Counter(fault["kind"] for fault in faults).items()))),
             "",
         ]
     )
+
+
+def _told(errors: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in errors.most_common()) or "none"
 
 
 def _rows(title: str, numbers: dict[str, int]) -> list[str]:

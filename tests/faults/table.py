@@ -61,7 +61,7 @@ async def crash_service(world: World, chance: Chance, duration_s: float) -> str:
 async def freeze_service(world: World, chance: Chance, duration_s: float) -> str:
     """SIGSTOP past the session timeout, then SIGCONT: a zombie that does not know it."""
     async with world.fleet.taken(chance) as service:
-        service.send(signal.SIGSTOP)
+        service.hit(signal.SIGSTOP)
         try:
             await asyncio.sleep(SESSION_TIMEOUT_MS / 1000 + duration_s)
         finally:
@@ -72,7 +72,7 @@ async def freeze_service(world: World, chance: Chance, duration_s: float) -> str
 async def block_service(world: World, chance: Chance, duration_s: float) -> str:
     """The event loop stands still; connections and worker threads do not."""
     async with world.fleet.taken(chance) as service:
-        service.send(signal.SIGUSR1)
+        service.hit(signal.SIGUSR1)
         await asyncio.sleep(duration_s)
     return service.name
 
@@ -222,12 +222,13 @@ def delete(name: str) -> Inflict:
         async with world.valkey_lock:
             headers = {each: header for each, header in (await world.shop.headers()).items() if header is not None}
             if not headers:
-                return "nothing there"
+                raise LookupError("no partition has a header to lose anything of")
             partition, header = chance.choice(sorted(headers.items()))
             users, due = (world.shop.key(partition, f"{each}:{header.generation}") for each in ("users", "due"))
             whole = {"header": world.shop.key(partition, "header"), "users": users, "due": due}
             if name in whole:
-                await world.redis(lambda redis: redis.delete(whole[name]))
+                if not await world.redis(lambda redis: redis.delete(whole[name])):
+                    raise LookupError(f"{whole[name]} is not there")
             elif name == "state":
                 await world.redis(lambda redis: _lose_one(redis.hrandfield(users), redis.hdel, users))
             else:
@@ -238,8 +239,9 @@ def delete(name: str) -> Inflict:
 
 
 async def _lose_one(found: Awaitable[bytes | None], remove: Callable[..., Awaitable[int]], key: str) -> None:
-    if (member := await found) is not None:
-        await remove(key, member)
+    if (member := await found) is None:
+        raise LookupError(f"{key} is empty already")
+    await remove(key, member)
 
 
 # Wires.

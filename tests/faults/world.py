@@ -138,7 +138,7 @@ def _settings(plan: Plan, bootstrap_servers: str, redis_url: str) -> Settings:
         "replication_factor": 3,
         "delivery": plan.delivery,
         "kafka_session_timeout_ms": SESSION_TIMEOUT_MS,
-        "kafka_transaction_timeout_ms": 10_000,
+        "kafka_transaction_timeout_ms": 60_000,  # no broker tidies up before the checker has looked
         "redis_timeout_s": 2.0,
         "retry_max_s": 1.0,
         "drain_timeout_s": 5.0,

@@ -13,6 +13,7 @@ from model.truth import CRASHED, BrokenPromiseError
 
 EXAMPLES = 2_000  # derandomised by the profile in tests/conftest.py: the same ones in every run
 BUG_EXAMPLES = 1_000
+# What two processes and their faults can bring about; the other claims are in tests/unit/test_commit.py.
 EVERY_WAY = {
     *("claim: fresh", "claim: live", "claim: catch_up", "claim: restore_lost"),
     *("doubt: fenced", "doubt: moved", "doubt: unknown", "doubt: given_up", "doubt: damaged"),
@@ -36,7 +37,7 @@ def test_a_day_without_faults_ends_with_everything_in_place() -> None:
 
 
 def test_every_event_counts_once_whatever_fails() -> None:
-    """No schedule of crashes, zombies, lost answers and lost data breaks a promise, and all ways to claim are taken."""
+    """No schedule of crashes, zombies, lost answers and lost data breaks a promise; `EVERY_WAY` is taken."""
     Silent.outcomes.clear()
     play_many(explore, EXAMPLES)
     assert Silent.outcomes.keys() >= EVERY_WAY

@@ -37,9 +37,22 @@ def test_what_is_under_way_is_still_newer_than_the_store() -> None:
     work.take()
     work.gathering.add(Step(0, SECOND, [user("b", b"2")]), 1)
     assert work.changed() == {"a": user("a"), "b": user("b", b"2")}
-    assert (len(work), work.position) == (3, SECOND)
+    assert work.position == SECOND
     work.settled(AT_FIRST)
     assert work.changed() == {"b": user("b", b"2")}
+
+
+def test_memory_is_counted_until_the_store_has_answered() -> None:
+    """Users and bytes of messages, those that gather and those under way: a flood of dead letters has no users."""
+    work = worked(Step(0, FIRST, [user("a")], [ALERT]))
+    work.take()
+    work.gathering.add(Step(0, SECOND, [user("b")], [ALERT, ALERT]), 1)
+    size = 3 * len(b"a{}")
+    assert work.is_within(2, size)
+    assert not work.is_within(1, size)
+    assert not work.is_within(2, size - 1)
+    work.settled(AT_FIRST)
+    assert work.is_within(1, size * 2 // 3)
 
 
 def test_the_store_may_stand_before_or_after_a_call_under_way() -> None:

@@ -1,0 +1,133 @@
+"""When changes are committed, when processing waits for that, and what becomes of commits that are abandoned."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from consumer.adapters.clock import ManualClock
+from consumer.adapters.memory import MemoryChangelog, MemorySource
+from consumer.adapters.memory_store import MemoryStore
+from consumer.adapters.metrics import Metrics
+from consumer.commit import Claimer, ClaimRules, Committer, Ledger
+from consumer.health import Health
+from consumer.owner import CommitPace, Owner, Surroundings
+from consumer.ports import Message, Position, Record, Step, UserState
+
+INPUT = [(0, Record(offset, 0, b"a", b"{}")) for offset in range(10)]
+PACE = CommitPace(interval_ms=100, urgent_gap_ms=50, max_users=3, max_message_bytes=100)
+
+
+class SlowChangelog(MemoryChangelog):
+    """Commits only while `answers` is set."""
+
+    def __init__(self) -> None:
+        self.delivered: list[Message] = []
+        super().__init__(self.delivered.append)
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.commits = 0
+
+    async def commit(
+        self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
+    ) -> int:
+        """See `Changelog.commit`."""
+        await self.answers.wait()
+        self.commits += 1
+        return await super().commit(partition, users, position, messages)
+
+
+class Bench:
+    """An owner of one partition."""
+
+    def __init__(self) -> None:
+        self.users: set[str] = set()
+        self.changelog, self.clock, self.giving_up = SlowChangelog(), ManualClock(1_000), asyncio.Event()
+        metrics = Metrics(CollectorRegistry())
+        source, store = MemorySource(INPUT, 1), MemoryStore()
+        names = iter(map(str, range(100)))
+        claimer = Claimer(Ledger(source, self.changelog, store), ClaimRules(), metrics, lambda: next(names))
+        around = Surroundings(source, self.clock, metrics, Health(metrics))
+        self.owner = Owner(around, claimer, Committer(self.changelog, store, metrics), PACE, retry_max_s=0.01)
+
+    async def live(self) -> "Bench":
+        """Once the partition is claimed, and its first commit forgotten."""
+        await self.owner.assigned([0])
+        while not self.owner.is_live(0):
+            await asyncio.sleep(0)
+            await self.owner.settle()
+        self.changelog.commits = 0
+        return self
+
+    async def take_in(self, *users: str, messages: Sequence[Message] = (), is_urgent: bool = False) -> None:
+        """A step that changes some users."""
+        before = self.owner.work(0).position
+        self.users |= {*users}
+        position = replace(before, next_offset=before.next_offset + 1, users=len(self.users))
+        states = [UserState(name, b"1", None) for name in users]
+        await self.owner.take_in(Step(0, position, states, messages, is_urgent), self.giving_up)
+
+    async def pass_ms(self, milliseconds: int) -> int:
+        """Time passes, and what is due is committed; how many commits there were since the partition was claimed."""
+        self.clock.move_to(self.clock.now_ms() + milliseconds)
+        self.owner.start_commits()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return self.changelog.commits
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    """A live partition."""
+    return await Bench().live()
+
+
+async def test_changes_gather_for_the_interval(bench: Bench) -> None:
+    """They are committed together when the oldest is 100 ms old, and not before."""
+    await bench.take_in("a")
+    assert bench.owner.next_commit_s() == 0.1
+    assert await bench.pass_ms(60) == 0
+    await bench.take_in("b", "c")
+    assert await bench.pass_ms(39) == 0
+    assert await bench.pass_ms(1) == 1
+    assert bench.owner.next_commit_s() is None
+
+
+async def test_an_alert_does_not_wait(bench: Bench) -> None:
+    """It is committed at once, and the next one not sooner than 50 ms after that."""
+    await bench.take_in("a", "b", "c", is_urgent=True)
+    assert await bench.pass_ms(0) == 1
+    await bench.take_in("a", is_urgent=True)
+    assert await bench.pass_ms(49) == 1
+    assert await bench.pass_ms(1) == 2
+
+
+@pytest.mark.parametrize("flood", ["users", "messages"])
+async def test_processing_waits_when_too_much_is_held(bench: Bench, flood: str) -> None:
+    """While Kafka does not answer: for users, and for bytes of messages, such as dead letters, which have none."""
+    bench.changelog.answers.clear()
+    await bench.take_in("a", "b", "c", is_urgent=True)
+    await bench.pass_ms(0)
+    letter = Message("dead", None, b"x" * 101)
+    step = bench.take_in("d") if flood == "users" else bench.take_in(messages=[letter])
+    waiting = asyncio.create_task(step)
+    await bench.pass_ms(200)
+    assert not waiting.done()
+    bench.changelog.answers.set()
+    await asyncio.wait_for(waiting, 5)
+    assert not bench.owner.work(0).has_changes
+
+
+async def test_a_commit_that_is_given_up_ends_with_its_partition(bench: Bench) -> None:
+    """A revocation whose deadline passes cancels it: nothing is written once the partition is let go."""
+    bench.changelog.answers.clear()
+    await bench.take_in("a")
+    bench.giving_up.set()
+    await bench.owner.suspend([0], bench.giving_up)
+    assert bench.owner.tasks == {}
+    bench.changelog.answers.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert bench.changelog.commits == 0
