@@ -7,6 +7,7 @@ from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
 from consumer.core.fold import FoldRules
+from consumer.core.outcomes import OutcomeRules
 from consumer.core.policy import Policy, PolicyRules
 from consumer.errors import ConfigurationError
 from consumer.messages import Messages, Topics
@@ -26,9 +27,10 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     context = AlertContext(
         scorer.version, policy.rules.horizon_days, settings.control_share, settings.target, late_after_ms(settings)
     )
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
+    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.outcomes_topic)
+    outcome_rules = OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share)
     return Worker(
-        Engine(fold_rules, policy, scorer),
+        Engine(fold_rules, policy, scorer, outcome_rules),
         Messages(topics, context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),

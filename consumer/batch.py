@@ -11,9 +11,9 @@ from consumer.core.fold import Fate
 from consumer.core.packing import pack, unpack
 from consumer.core.state import NO_TIME, States, UnreadableStateError
 from consumer.errors import DamagedViewError
-from consumer.messages import Messages, Origin
+from consumer.messages import Messages, Origin, Outgoing
 from consumer.ports import Message, Position, Record, Step, Telemetry, UserState
-from consumer.scoring import Engine
+from consumer.scoring import Engine, Findings
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
 
@@ -69,10 +69,11 @@ class Worker:
             for partition, part in batch.items()
         }
         before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
-        fate, evidence = self.engine.on_events(states, events, before_ms)
+        fate, found = self.engine.on_events(states, events, before_ms)
         self._count(fate, batch)
-        outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, origins, now_ms)
+        outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
+        self._add_outcomes(outgoing, found, users)
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():
@@ -98,11 +99,18 @@ class Worker:
         states = users.unpack(stored)
         before = _counted(states)
         until_ms = np.array([until[partition] for partition in users.partition_of_row], np.int64)
-        evidence = self.engine.on_silence(states, np.arange(len(users.names)), until_ms)
-        self.telemetry.timers(sum(len(each.decisions) for each in evidence))
-        outgoing = self.messages.alerts(evidence, users.names, users.partition_of_row, [], now_ms)
+        found = self.engine.on_silence(states, np.arange(len(users.names)), until_ms)
+        self.telemetry.timers(sum(len(each.decisions) for each in found.alerts))
+        outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, [], now_ms)
+        alerted = set(outgoing)
+        self._add_outcomes(outgoing, found, users)
         changed = users.changed(states, before)
-        return [changed.step(each, stand[each], outgoing[each], is_urgent=bool(outgoing[each])) for each in due]
+        return [changed.step(each, stand[each], outgoing[each], is_urgent=each in alerted) for each in due]
+
+    def _add_outcomes(self, outgoing: Outgoing, found: Findings, users: "_Users") -> None:
+        for outcomes in found.outcomes:
+            for row, message in zip(outcomes.row.tolist(), self.messages.outcomes(outcomes, users.names), strict=True):
+                outgoing[users.partition_of_row[row]].append(message)
 
     def _count(self, fate: np.ndarray, batch: Mapping[int, Slice]) -> None:
         for value, count in zip(*np.unique(fate, return_counts=True), strict=True):

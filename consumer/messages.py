@@ -4,13 +4,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.core.alerts import AlertContext, Evidence, build_alert, instant
+from consumer.core.alerts import AlertContext, Evidence, build_alert, build_outcome, instant
 from consumer.core.decode import Rejection
+from consumer.core.outcomes import Outcomes
 from consumer.ports import Message, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
 from schemas.event import MAX_TIME_MS
 
+Outgoing = defaultdict[int, list[Message]]  # by partition
 MAX_ORIGINAL_BYTES = 1024 * 1024  # of key and value each: with both in base64, a dead letter is still sent on
 
 
@@ -29,6 +31,7 @@ class Topics:
     events: str = "shop.events"
     alerts: str = "retention.alerts"
     dead_letters: str = "shop.dead-letters"
+    outcomes: str = "retention.outcomes"
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Messages:
         partition_of_row: Sequence[int],
         origins: Sequence[Origin],
         now_ms: int,
-    ) -> defaultdict[int, list[Message]]:
+    ) -> Outgoing:
         """Alert records by partition, each user's in order of decision."""
-        outgoing: defaultdict[int, list[Message]] = defaultdict(list)
+        outgoing: Outgoing = defaultdict(list)
         for part in evidence:
             for index, row in enumerate(part.decisions.row.tolist()):
                 event = int(part.event[index])
@@ -67,6 +70,15 @@ class Messages:
     def _alert(self, alert: RetentionAlert) -> Message:
         value = alert.model_dump_json().encode()
         return Message(self.topics.alerts, alert.user_id.encode(), value, (("alert_id", alert.alert_id.encode()),))
+
+    def outcomes(self, outcomes: Outcomes, users: Sequence[str]) -> list[Message]:
+        """Outcome records, one each."""
+        messages = []
+        for index, row in enumerate(outcomes.row.tolist()):
+            record = build_outcome(outcomes, index, users[row], self.context)
+            self.telemetry.outcome(record)
+            messages.append(Message(self.topics.outcomes, users[row].encode(), record.model_dump_json().encode()))
+        return messages
 
     def rejected(
         self, partition: int, records: Sequence[Record], rejected: Sequence[Rejection], now_ms: int

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
+from schemas.outcome import OutcomeRecord
+
 NOT_BEGUN_MS = -1  # watermark of a partition in which nothing was folded yet
 
 
@@ -259,6 +261,9 @@ class Telemetry(Protocol):
 
     def alert(self, tier: str, cause: str, delay_s: float | None) -> None:
         """An alert was published, `delay_s` after its event was produced (None: raised by silence)."""
+
+    def outcome(self, record: OutcomeRecord) -> None:
+        """It is known what became of a prediction."""
 
     def timers(self, count: int) -> None:
         """Silence timers fired."""

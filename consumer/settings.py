@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     events_topic: str = Field("shop.events", description="Input; a record's key must be its user id.")
     alerts_topic: str = Field("retention.alerts", description="Output: RetentionAlert records, keyed by user id.")
     dead_letters_topic: str = Field("shop.dead-letters", description="Records that cannot be used.")
+    outcomes_topic: str = Field("retention.outcomes", description="Output: what became of alerts and sampled scores.")
     state_topic: str = Field("ebbtide.state", description="Compacted changelog; as many partitions as the input.")
     partitions: int = Field(4, ge=1, description="For `ebbtide topics create`.")
     replication_factor: int = Field(1, ge=1, description="For `ebbtide topics create`.")
@@ -115,6 +116,9 @@ class Settings(BaseSettings):
         7.0, ge=0, le=3_650, description="No alert so soon after a purchase, unless there is a complaint."
     )
     min_target_events: int = Field(1, ge=0, description="Users with fewer target events are not alerted.")
+    outcome_sample_share: float = Field(
+        0.02, ge=0, le=1, description="Share of all scores whose outcome is followed, besides all alerts."
+    )
     control_share: float = Field(0.1, ge=0, le=1, description="Share of users held out to measure the effect.")
 
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
@@ -175,9 +179,11 @@ class Settings(BaseSettings):
         at_risk, critical = self.at_risk_probability, self.critical_probability
         if at_risk is not None and critical is not None and at_risk >= critical:
             raise ValueError("at_risk_probability must be below critical_probability")
-        topics = (self.events_topic, self.alerts_topic, self.dead_letters_topic, self.state_topic)
+        topics = (
+            self.events_topic, self.alerts_topic, self.dead_letters_topic, self.outcomes_topic, self.state_topic,
+        )  # fmt: skip
         if len(set(topics)) < len(topics):
-            raise ValueError(f"the four topics must differ: {', '.join(topics)}")
+            raise ValueError(f"the topics must differ: {', '.join(topics)}")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_username and self.kafka_sasl_password
         ):

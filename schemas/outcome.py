@@ -1,4 +1,4 @@
-"""OutcomeRecord: what became of a prediction, once its horizon has passed. On `retention.outcomes`, keyed by user id."""
+"""OutcomeRecord: what became of a prediction, once its horizon has passed; on `retention.outcomes`, by user id."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -10,11 +10,12 @@ from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events
 from consumer.core.features import TOKEN_SIZE
 from consumer.core.fold import FoldRules, Target, fold
+from consumer.core.outcomes import OutcomeRules, Outcomes
 from consumer.core.packing import pack, unpack
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import BINS, NO_TIME, States, empty_states
 from consumer.ports import Scorer
-from consumer.scoring import Engine
+from consumer.scoring import Engine, Findings
 from schemas.event import EventType
 from support import KnownCurve
 
@@ -105,6 +106,7 @@ def user_days(states: States, row: int = 0) -> list[dict[str, float]]:
 
 # With `KnownCurve` the churn probability of a calm user is exp(-(1.63 - 0.19 s)) after s <= 7 days of silence and
 # 0.74 from then on: it reaches 0.5 after 4.93 days and 0.7 after 6.70. After a refund it is 0.97 at once.
+FOLLOW_ALERTS = OutcomeRules(horizon_days=30.0, share=0.0)
 RULES = PolicyRules(thresholds=(0.5, 0.7), rearm=0.45, horizon_days=30.0, grace_days=0.0)
 AT_RISK_AFTER_DAYS = (1.63 + np.log(0.5)) / 0.19
 CRITICAL_AFTER_DAYS = (1.63 + np.log(0.7)) / 0.19
@@ -115,10 +117,11 @@ def engine(
     scorer: Scorer | None = None,
     timezone: str = "UTC",
     target: Target = "purchase",
+    outcome_rules: OutcomeRules = FOLLOW_ALERTS,
 ) -> Engine:
     """An engine over `KnownCurve`, or over another scorer."""
     folding = fold_rules(timezone, target)
-    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve())
+    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve(), outcome_rules)
 
 
 class Moody:
@@ -179,6 +182,7 @@ class Run:
     def __post_init__(self) -> None:
         self.packed: list[bytes | None] = [b""] * self.users
         self.alerts: list[Told] = []
+        self.outcomes: list[Outcomes] = []
         self._next_id = 1_000
 
     @property
@@ -190,18 +194,19 @@ class Run:
         """One batch of events; returns its alerts."""
         states = self.states
         before_ms = np.full(len(history), NO_TIME)
-        _, evidence = self.engine.on_events(states, columns(history, self._next_id), before_ms)
+        _, found = self.engine.on_events(states, columns(history, self._next_id), before_ms)
         self._next_id += len(history)
-        return self._done(states, evidence)
+        return self._done(states, found)
 
     def silence(self, until_ms: int) -> list[Told]:
         """One tick of the timers; returns its alerts."""
         states = self.states
-        evidence = self.engine.on_silence(states, np.arange(self.users), np.full(self.users, until_ms))
-        return self._done(states, evidence)
+        found = self.engine.on_silence(states, np.arange(self.users), np.full(self.users, until_ms))
+        return self._done(states, found)
 
-    def _done(self, states: States, evidence: list[Evidence]) -> list[Told]:
+    def _done(self, states: States, found: Findings) -> list[Told]:
         self.packed = list(pack(states))
-        alerts = told(evidence)
+        self.outcomes += found.outcomes
+        alerts = told(found.alerts)
         self.alerts += alerts
         return alerts

@@ -50,6 +50,7 @@ def plan(settings: Settings) -> list[TopicPlan]:
         TopicPlan(settings.events_topic, settings.partitions, {}),
         TopicPlan(settings.state_topic, settings.partitions, _CHANGELOG | safe),
         TopicPlan(settings.alerts_topic, settings.partitions, safe),
+        TopicPlan(settings.outcomes_topic, settings.partitions, safe),
         TopicPlan(settings.dead_letters_topic, settings.partitions, large | safe),
     ]
 

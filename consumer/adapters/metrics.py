@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from consumer.adapters.quality_metrics import QualityMetrics
 from consumer.watch_checks import COUNTED, LOOP_BLOCKED, LOOP_LATE, Check, Subject
+from schemas.outcome import OutcomeRecord
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _RECORDS = (1, 10, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000)
@@ -22,6 +24,14 @@ class Metrics:
         )
         self._rejects = Counter("ebbtide_rejects", "Dead letters, by code.", ["code"], registry=registry)
         self._alerts = Counter("ebbtide_alerts", "Alerts published.", ["tier", "cause"], registry=registry)
+        self._outcomes = Counter(
+            "ebbtide_outcomes",
+            "Predictions of which is known what became: of alerts by tier, of sampled scores.",
+            ["prediction", "tier", "group", "lost"],
+            registry=registry,
+        )
+        self._quality = QualityMetrics()
+        registry.register(self._quality)
         self._timers = Counter(
             "ebbtide_timers_fired",
             "Silence timers fired by time passing, rather than just before an event.",
@@ -114,6 +124,12 @@ class Metrics:
         self._alerts.labels(tier, cause).inc()
         if delay_s is not None:
             self._delays.observe(delay_s)
+
+    def outcome(self, record: OutcomeRecord) -> None:
+        """See `Telemetry.outcome`."""
+        group = "control" if record.control_group else "treated"
+        self._outcomes.labels(record.prediction, record.tier or "", group, str(record.is_lost).lower()).inc()
+        self._quality.add(record)
 
     def timers(self, count: int) -> None:
         """See `Telemetry.timers`."""

@@ -7,12 +7,15 @@ from hashlib import blake2b
 
 import numpy as np
 
+from consumer.core.calendar import DAY_MS
 from consumer.core.features import rolling
 from consumer.core.fold import Target
+from consumer.core.outcomes import Outcomes
 from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
+from schemas.outcome import OutcomeRecord, Prediction
 
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 TIERS = tuple(Tier)
@@ -98,6 +101,26 @@ def build_alert(
         episode_started_at=instant(int(decisions.episode_ms[index])),
         decided_at=instant(int(decisions.at_ms[index])),
         emitted_at=instant(emitted_ms),
+    )
+
+
+def build_outcome(outcomes: Outcomes, index: int, user_id: str, context: AlertContext) -> OutcomeRecord:
+    """The record of outcome `index`."""
+    predicted_ms, tier = int(outcomes.predicted_ms[index]), int(outcomes.tier[index])
+    silence_days = float(outcomes.silence_days[index])
+    return OutcomeRecord(
+        user_id=user_id,
+        prediction=Prediction.ALERT if tier else Prediction.SAMPLE,
+        tier=TIERS[tier - 1] if tier else None,
+        churn_probability=round(float(outcomes.probability[index]), 6),
+        is_lost=bool(outcomes.is_lost[index]),
+        was_alerted=bool(outcomes.was_alerted[index]),
+        control_group=in_control_group(user_id, context.control_share),
+        silence_days=None if np.isnan(silence_days) else round(silence_days, 3),
+        horizon_days=context.horizon_days,
+        model_version=context.model_version,
+        predicted_at=instant(predicted_ms),
+        known_at=instant(predicted_ms + round(context.horizon_days * DAY_MS)),
     )
 
 

@@ -1,7 +1,7 @@
 """Predictions whose outcome is awaited: of every alert, and of a share of all scores.
 
-A prediction says how likely it is that no target event comes within the horizon. When the horizon has passed, the stream
-itself has told. A user awaits at most two outcomes: of the alert that was raised first, and of a sampled score.
+A prediction says how likely it is that no target event comes within the horizon. When the horizon has passed, the
+stream itself has told. A user awaits at most two outcomes: of the alert that was raised first, and of a sampled score.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Outcomes:
 
 
 def sample(states: States, rows: np.ndarray, at_ms: np.ndarray, risk: np.ndarray, rules: OutcomeRules) -> None:
-    """Remember the scores of those `rows` whose last event's id is drawn, unless another outcome is awaited, in place."""
+    """Remember the scores of those `rows` whose last event's id is drawn and who await no other, in place."""
     header = states.header
     drawn = _mixed(states.last_id(rows)) < rules.share * 2.0**64
     chosen = drawn & (header["sample_ms"][rows] == NO_TIME)

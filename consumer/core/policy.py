@@ -133,6 +133,7 @@ class Policy:
         header["anchor_id"][opens] = states.last_id(opens)
         header["alerted_tier"][rows] = tier
         header["last_alert_ms"][rows] = at_ms
+        header["last_alert_ms"][rows] = at_ms
         return Decisions(
             row=rows,
             at_ms=at_ms,

@@ -74,6 +74,11 @@ HEADER = np.dtype(
 )
 
 
+_TIMES = (
+    "first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms", "watch_ms",
+)  # fmt: skip
+
+
 class UnreadableStateError(Exception):
     """A stored state is of an unknown layout, cut short or garbled: restore it from the changelog."""
 
@@ -122,6 +127,6 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     blank["version"] = LAYOUT_VERSION
     for name in ("evicted_day", "evicted_purchase_day", "triggered_day", "affinity_day"):
         blank[name] = NO_DAY
-    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms", "watch_ms"):
+    for name in _TIMES:
         blank[name] = NO_TIME
     header[rows] = blank

@@ -33,9 +33,9 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
     states = empty_states(len(users))
     partitions = np.array([partition_of(user.encode(), settings.partitions) for user in users], np.int64)
     before_ms, watermarks_ms = watermarks_of(settings, events, partitions[events.row])
-    fate, evidence = worker.engine.on_events(states, events, before_ms)
-    evidence += worker.engine.on_silence(states, np.arange(len(users)), watermarks_ms[partitions])
-    messages = worker.messages.alerts(evidence, users, partitions.tolist(), of_event, 0)
+    fate, found = worker.engine.on_events(states, events, before_ms)
+    found += worker.engine.on_silence(states, np.arange(len(users)), watermarks_ms[partitions])
+    messages = worker.messages.alerts(found.alerts, users, partitions.tolist(), of_event, 0)
     packed = pack(states)
     due_ms = states.header["due_ms"].tolist()
     timers = {user: due for user, value, due in zip(users, packed, due_ms, strict=True) if value and due != NO_TIME}

@@ -22,6 +22,7 @@ from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.fold import FoldRules
+from consumer.core.outcomes import OutcomeRules
 from consumer.core.packing import pack
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import empty_states
@@ -41,7 +42,7 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     calendar = Calendar(settings.timezone)
     rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=settings.grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    return Engine(fold_rules, Policy(rules, calendar), scorer)
+    return Engine(fold_rules, Policy(rules, calendar), scorer, OutcomeRules(share=settings.outcome_sample_share))
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
@@ -52,7 +53,7 @@ def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worke
         settings.control_share,
         late_after_ms=late_after_ms(settings),
     )
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
+    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.outcomes_topic)
     messages = Messages(topics, context, telemetry)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
@@ -111,11 +112,11 @@ def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed]) -> 
     states = empty_states(len(users))
     partitions = np.array([partition_of(user.encode(), settings.partitions) for user in users])
     before_ms, reached_ms = watermarks_of(settings, events, partitions[events.row])
-    _, evidence = engine.on_events(states, events, before_ms)
-    evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), reached_ms[partitions])]
+    _, found = engine.on_events(states, events, before_ms)
+    found += engine.on_silence(states, np.arange(len(users)), reached_ms[partitions])
     origins = [Origin(0, Record(0, 0, None, None))] * len(events)
     messages = worker_of(settings, engine, Metrics(CollectorRegistry())).messages
-    alerts = messages.alerts(evidence, users, [0] * len(users), origins, 0)[0]
+    alerts = messages.alerts(found.alerts, users, [0] * len(users), origins, 0)[0]
     return Outcome(
         states={user: value for user, value in zip(users, pack(states), strict=True) if value},
         alerts=by_id([json.loads(alert.value or b"") for alert in alerts]),

@@ -25,12 +25,12 @@ def alerts(
     """Alerts of one user's history and of the silence after it."""
     machine = engine()
     states = empty_states(1)
-    _, evidence = machine.on_events(states, columns(history), np.full(len(history), NO_TIME))
+    _, found = machine.on_events(states, columns(history), np.full(len(history), NO_TIME))
     if silent_until is not None:
-        evidence += machine.on_silence(states, np.array([0]), np.array([day(silent_until)]))
+        found += machine.on_silence(states, np.array([0]), np.array([day(silent_until)]))
     return [
         build_alert(part, index, "Zoë", SOURCE, context, emitted_ms)
-        for part in evidence
+        for part in found.alerts
         for index in range(len(part.decisions))
     ]
 

@@ -9,6 +9,7 @@ from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
 from consumer.core.policy import BY_COMPLAINT, BY_SILENCE
 from consumer.core.state import BINS, NO_TIME
+from consumer.scoring import Findings
 from histories import (
     AT_RISK_AFTER_DAYS,
     CRITICAL_AFTER_DAYS,
@@ -425,5 +426,5 @@ def test_with_activity_as_the_target_any_visit_closes_the_episode() -> None:
 
 def test_columns_without_events_decide_nothing() -> None:
     """An empty batch is no error."""
-    fate, evidence = engine().on_events(folded([]), columns([]), np.empty(0, np.int64))
-    assert (fate.tolist(), evidence) == ([], [])
+    fate, found = engine().on_events(folded([]), columns([]), np.empty(0, np.int64))
+    assert (fate.tolist(), found) == ([], Findings())
