@@ -35,7 +35,7 @@ def test_an_alerts_outcome_is_known_a_horizon_later() -> None:
     alone.silence(ALERTED_AT + 30 * DAY_MS + 1_000)
     assert told(alone.outcomes) == [(ALERT, 1, True, True)]
     [outcome] = alone.outcomes
-    assert outcome.predicted_ms[0] == pytest.approx(ALERTED_AT, abs=1)
+    assert outcome.predicted_ms[0] == pytest.approx(ALERTED_AT, abs=1_000)
     assert outcome.probability[0] == pytest.approx(0.5, abs=1e-4)
     assert outcome.silence_days[0] == pytest.approx(1 + AT_RISK_AFTER_DAYS, abs=1e-3)
     assert alone.states.header["due_ms"][0] == NO_TIME
