@@ -1,13 +1,14 @@
 """Decisions to RetentionAlerts: ids, reasons, a snapshot of the features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 
 import numpy as np
 
 from consumer.core.calendar import DAY_MS
+from consumer.core.conduct import Conduct, ControlGroup
 from consumer.core.features import rolling
 from consumer.core.fold import Target
 from consumer.core.outcomes import Outcomes
@@ -62,7 +63,7 @@ class AlertContext:
 
     model_version: str
     horizon_days: float
-    control_share: float
+    conduct: Conduct = field(default_factory=Conduct)
     target: Target = "purchase"
     late_after_ms: int | None = None  # silence noticed so long after its moment is late; None: time is not the wall's
 
@@ -94,7 +95,7 @@ def build_alert(
         features=features,
         suggested_actions=[_action(cause, tier)],
         late=cause == BY_SILENCE and _is_late(int(decisions.at_ms[index]), emitted_ms, context),
-        control_group=in_control_group(user_id, context.control_share),
+        control_group=in_control_group(user_id, context.conduct.control),
         model_version=context.model_version,
         source=provenance,
         last_event_at=instant(int(evidence.last_ms[index])),
@@ -115,7 +116,7 @@ def build_outcome(outcomes: Outcomes, index: int, user_id: str, context: AlertCo
         churn_probability=round(float(outcomes.probability[index]), 6),
         is_lost=bool(outcomes.is_lost[index]),
         was_alerted=bool(outcomes.was_alerted[index]),
-        control_group=in_control_group(user_id, context.control_share),
+        control_group=in_control_group(user_id, context.conduct.control),
         silence_days=None if np.isnan(silence_days) else round(silence_days, 3),
         horizon_days=context.horizon_days,
         model_version=context.model_version,
@@ -138,10 +139,10 @@ def _is_late(at_ms: int, emitted_ms: int, context: AlertContext) -> bool:
     return context.late_after_ms is not None and emitted_ms > at_ms + context.late_after_ms
 
 
-def in_control_group(user_id: str, share: float) -> bool:
-    """A fixed share of users, by hash."""
-    digest = blake2b(user_id.encode(), digest_size=8, person=b"control").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+def in_control_group(user_id: str, group: ControlGroup) -> bool:
+    """A fixed share of users, by a hash that the experiment's salt is the key of."""
+    digest = blake2b(user_id.encode(), digest_size=8, key=group.salt.encode(), person=b"control").digest()
+    return int.from_bytes(digest, "big") < group.share * 2**64
 
 
 def instant(time_ms: int) -> datetime:
