@@ -12,6 +12,7 @@ from consumer.core.fold import FoldRules
 from consumer.core.outcomes import OutcomeRules
 from consumer.core.policy import Policy
 from consumer.messages import Messages, Topics
+from consumer.next_items import load_next_items
 from consumer.owner import CommitPace
 from consumer.pipeline import Rules
 from consumer.policy_file import PolicyInForce, load_policy
@@ -21,21 +22,37 @@ from consumer.settings import Settings
 
 
 def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
-    """Loads and verifies model and policy; raises `ConfigurationError`."""
+    """Loads and verifies model, policy and the table of next items; raises `ConfigurationError`."""
     scorer = OnnxScorer(settings.model_dir, settings.target)
     policy = load_policy(settings.policy_file, scorer.manifest, settings.timezone)
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
+    next_items = load_next_items(settings.next_items_file)
     context = AlertContext(
-        scorer.version, policy.rules.horizon_days, policy.conduct, settings.target, late_after_ms(settings)
+        scorer.version,
+        policy.rules.horizon_days,
+        policy.conduct,
+        settings.target,
+        next_items,
+        late_after_ms(settings),
     )
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.outcomes_topic)
     outcome_rules = OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share)
     return Worker(
-        Engine(fold_rules, Policy(policy.rules, calendar), scorer, outcome_rules),
-        Messages(topics, context, telemetry),
+        Engine(fold_rules, Policy(policy.rules, calendar), scorer, outcome_rules, policy.conduct),
+        Messages(topics_of(settings), context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),
+    )
+
+
+def topics_of(settings: Settings) -> Topics:
+    """Where records come from and go to."""
+    return Topics(
+        settings.events_topic,
+        settings.alerts_topic,
+        settings.dead_letters_topic,
+        settings.outcomes_topic,
+        settings.triggers_prefix,
     )
 
 
@@ -50,7 +67,7 @@ def with_policy(worker: Worker, policy: PolicyInForce) -> Worker:
     engine, messages = worker.engine, worker.messages
     return replace(
         worker,
-        engine=replace(engine, policy=Policy(policy.rules, engine.policy.calendar)),
+        engine=replace(engine, policy=Policy(policy.rules, engine.policy.calendar), conduct=policy.conduct),
         messages=replace(messages, context=replace(messages.context, conduct=policy.conduct)),
     )
 

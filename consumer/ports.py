@@ -265,6 +265,9 @@ class Telemetry(Protocol):
     def outcome(self, record: OutcomeRecord) -> None:
         """It is known what became of a prediction."""
 
+    def trigger(self, action: str) -> None:
+        """A trigger was published."""
+
     def timers(self, count: int) -> None:
         """Silence timers fired."""
 

@@ -1,18 +1,21 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from consumer.core.actions import choose
 from consumer.core.alerts import Evidence, gather_evidence
-from consumer.core.events import KIND_OF, Events, rounds
+from consumer.core.conduct import Conduct
+from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.state import BINS, MAX_DAYS, States
 from consumer.ports import Scorer
+from schemas.alert import Action
 from schemas.event import EventType
 
 _COMPLAINTS = tuple(KIND_OF[kind] for kind in (EventType.REFUND, EventType.SUPPORT_TICKET, EventType.UNSUBSCRIBE))
@@ -39,6 +42,7 @@ class Engine:
     policy: Policy
     scorer: Scorer
     outcome_rules: OutcomeRules
+    conduct: Conduct = field(default_factory=Conduct)
 
     def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, Findings]:
         """Fold, score and decide every event, in place; returns each event's `Fate`, alerts and outcomes.
@@ -47,18 +51,25 @@ class Engine:
         is due by the `watermark_ms` (N,) at which the event comes: as if timers were looked at after every record.
         """
         fate = np.zeros(len(events), np.int8)
-        found = Findings()
+        told, found = Findings(), Findings()
         for index in rounds(events.row):
             part = events.take(index)
-            found += self.on_silence(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
+            found += self._fired(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
+            if (part.kind == ERASE).any():  # what was done about users is forgotten with them
+                told += self._acted(states, found)
+                found = Findings()
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
             found += self._after_fold(states, part.take(folded), index[folded], before[folded])
-        return fate, found
+        told += self._acted(states, found)
+        return fate, told
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
+        return self._acted(states, self._fired(states, rows, until_ms))
+
+    def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
         found = Findings()
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
@@ -104,6 +115,16 @@ class Engine:
         rows = rows[states.header["target_events"][rows] >= max(self.policy.rules.min_target_events, 1)]
         at_ms = states.header["last_ms"][rows]
         sample(states, rows, at_ms, self.policy.probability(states, rows, at_ms), self.outcome_rules)
+
+    def _acted(self, states: States, found: Findings) -> Findings:
+        """With the actions, which are noted in `states`."""
+        alerts = [replace(each, actions=self._chosen(states, each)) for each in found.alerts]
+        return Findings(alerts, found.outcomes)
+
+    def _chosen(self, states: States, evidence: Evidence) -> list[Action]:
+        reasons = [evidence.contributions(index) for index in range(len(evidence.decisions))]
+        has_consent = evidence.header["unsubscribed"] == 0
+        return choose(states.header, evidence.decisions, has_consent, evidence.day, reasons, self.conduct)
 
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""

@@ -52,6 +52,7 @@ def plan(settings: Settings) -> list[TopicPlan]:
         TopicPlan(settings.alerts_topic, settings.partitions, safe),
         TopicPlan(settings.outcomes_topic, settings.partitions, safe),
         TopicPlan(settings.dead_letters_topic, settings.partitions, large | safe),
+        *(TopicPlan(name, settings.partitions, safe) for name in settings.trigger_topics),
     ]
 
 

@@ -32,6 +32,7 @@ class Metrics:
         )
         self._quality = QualityMetrics()
         registry.register(self._quality)
+        self._triggers = Counter("ebbtide_triggers", "Triggers published.", ["action"], registry=registry)
         self._timers = Counter(
             "ebbtide_timers_fired",
             "Silence timers fired by time passing, rather than just before an event.",
@@ -134,6 +135,10 @@ class Metrics:
         group = "control" if record.control_group else "treated"
         self._outcomes.labels(record.prediction, record.tier or "", group, str(record.is_lost).lower()).inc()
         self._quality.add(record)
+
+    def trigger(self, action: str) -> None:
+        """See `Telemetry.trigger`."""
+        self._triggers.labels(action).inc()
 
     def timers(self, count: int) -> None:
         """See `Telemetry.timers`."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from consumer.core.state import NO_DAY, NO_TIME, TRIGGER_ACTIONS
 
-_SHORT: Final = 9 + TRIGGER_ACTIONS  # first days, totals and float32 numbers
+_SHORT: Final = 10 + TRIGGER_ACTIONS  # first days, totals, float32 numbers and a language
 NUMBERS: Final = _SHORT + 9
-NUMBER_BYTES: Final = np.array([4] * _SHORT + [8] * 8 + [1])  # at most: then times and an id, then flags
+NUMBER_BYTES: Final = np.array([4] * _SHORT + [8] * 8 + [1])  # at most: then times and an id, then a tier
 _NO_DAY: Final = np.array(NO_DAY).astype(np.uint32)
 
 
@@ -29,6 +29,7 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
         header["sample_risk"].view(np.uint32),
         header["watch_risk"].view(np.uint32),
         header["published_risk"].view(np.uint32),
+        header["language"].view(np.uint32),
         *(header["triggered_day"].astype(np.uint32) - _NO_DAY).T,
         first_ms - NO_TIME,
         last_ms - first_ms,
@@ -49,7 +50,8 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
 def from_numbers(header: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The inverse: set these fields of `header` (U,); returns the oldest kept days, uint32 (U,)."""
     short = numbers[:, :_SHORT].T.astype(np.uint32)
-    first_day, since_none, since_bought, target_events, others, affinity, sample, watch, published, *triggered = short
+    first_day, since_none, since_bought, target_events, others = short[:5]
+    affinity, sample, watch, published, language, *triggered = short[5:]
     evicted = since_none + _NO_DAY
     header["evicted_day"] = evicted
     header["evicted_purchase_day"] = evicted - since_bought
@@ -58,6 +60,7 @@ def from_numbers(header: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     header["affinity_day"] = affinity + _NO_DAY
     for name, bits in (("sample_risk", sample), ("watch_risk", watch), ("published_risk", published)):
         header[name] = bits.view("<f4")
+    header["language"] = language.view("S4")
     header["triggered_day"] = np.stack(triggered, axis=1) + _NO_DAY
     _set_times(header, numbers[:, _SHORT:-2].T.astype(np.int64))
     header["anchor_id"] = numbers[:, -2]

@@ -16,7 +16,7 @@ from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
-from consumer.assembly import build_rules, late_after_ms
+from consumer.assembly import build_rules, late_after_ms, topics_of
 from consumer.batch import Worker
 from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
@@ -27,7 +27,7 @@ from consumer.core.packing import pack
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import empty_states
 from consumer.health import Health
-from consumer.messages import Messages, Origin, Topics
+from consumer.messages import Messages, Origin
 from consumer.pipeline import Pipeline, World
 from consumer.policy_file import read_policy
 from consumer.ports import Record, Scorer, Telemetry
@@ -52,7 +52,7 @@ def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worke
     context = AlertContext(
         engine.scorer.version, engine.policy.rules.horizon_days, late_after_ms=late_after_ms(settings)
     )
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.outcomes_topic)
+    topics = topics_of(settings)
     messages = Messages(topics, context, telemetry)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
@@ -115,7 +115,8 @@ def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed]) -> 
     found += engine.on_silence(states, np.arange(len(users)), reached_ms[partitions])
     origins = [Origin(0, Record(0, 0, None, None))] * len(events)
     messages = worker_of(settings, engine, Metrics(CollectorRegistry())).messages
-    alerts = messages.alerts(found.alerts, users, [0] * len(users), origins, 0)[0]
+    sent = messages.alerts(found.alerts, users, [0] * len(users), origins, 0)[0]
+    alerts = [message for message in sent if message.topic == settings.alerts_topic]
     return Outcome(
         states={user: value for user, value in zip(users, pack(states), strict=True) if value},
         alerts=by_id([json.loads(alert.value or b"") for alert in alerts]),
