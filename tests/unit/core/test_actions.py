@@ -9,7 +9,7 @@ from consumer.core.actions import ACTIONS, TRIGGERED, leading, wanted
 from consumer.core.alerts import Evidence
 from consumer.core.conduct import ActionCaps, Conduct
 from consumer.core.packing import pack, unpack
-from consumer.core.state import NO_DAY, empty_states
+from consumer.core.state import NO_DAY, NO_TIME, empty_states
 from histories import DAY_0, Happened, columns, day, engine
 from schemas.alert import Action, Tier
 from schemas.event import EventType
@@ -31,8 +31,9 @@ def run(*history: Happened, until: float, conduct: Conduct = CONDUCT, cuts: bool
     events = columns(history)
     for part in range(len(events)) if cuts else [slice(None)]:
         states = unpack(pack(states))
-        chosen += actions(machine.on_events(states, events.take(np.atleast_1d(np.arange(len(events))[part])))[1])
-    return chosen + actions(machine.on_silence(states, np.array([0]), np.array([day(until)])))
+        batch = events.take(np.atleast_1d(np.arange(len(events))[part]))
+        chosen += actions(machine.on_events(states, batch, np.full(len(batch), NO_TIME))[1].alerts)
+    return chosen + actions(machine.on_silence(states, np.array([0]), np.array([day(until)])).alerts)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_caps_are_by_action() -> None:
 def test_what_was_done_is_remembered() -> None:
     """The state keeps the local day of each action, and of no other."""
     machine, states = engine(), empty_states(1)
-    machine.on_events(states, columns([Happened(BUY, day(0.5))]))
+    machine.on_events(states, columns([Happened(BUY, day(0.5))]), np.array([NO_TIME]))
     machine.on_silence(states, np.array([0]), np.array([day(7)]))
     triggered = dict(zip(TRIGGERED, states.header["triggered_day"][0].tolist(), strict=True))
     assert triggered == {Action.COUPON: NO_DAY, CALL: NO_DAY, WIN_BACK: NO_DAY, RECOMMEND: DAY_0 + 5}

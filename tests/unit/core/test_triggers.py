@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumer.core.actions import TRIGGERED
 from consumer.core.alerts import AlertContext, build_alert, instant
 from consumer.core.conduct import Conduct, ControlGroup, QuietHours
-from consumer.core.state import empty_states
+from consumer.core.state import NO_TIME, empty_states
 from consumer.core.triggers import VALID_DAYS, NextItems, also_bought, build_trigger, send_after
 from histories import Happened, columns, day, engine
 from schemas.alert import Action, Provenance
@@ -31,8 +31,8 @@ def triggers(
     """Triggers of one user's history and of the silence after it."""
     machine, states = replace(engine(), conduct=conduct or Conduct()), empty_states(1)
     context = AlertContext("m1", 30.0, machine.conduct)
-    _, evidence = machine.on_events(states, columns(history))
-    evidence += machine.on_silence(states, np.array([0]), np.array([day(100)]))
+    _, decided = machine.on_events(states, columns(history), np.full(len(history), NO_TIME))
+    decided += machine.on_silence(states, np.array([0]), np.array([day(100)]))
     found = [
         build_trigger(
             build_alert(part, index, "Zoë", SOURCE, context, PUBLISHED_MS),
@@ -40,7 +40,7 @@ def triggers(
             machine.conduct,
             next_items or {},
         )
-        for part in evidence
+        for part in decided.alerts
         for index in range(len(part.decisions))
     ]
     return [each for each in found if each]
