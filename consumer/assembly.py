@@ -4,8 +4,10 @@ from dataclasses import replace
 
 from consumer.adapters.onnx_scorer import OnnxScorer
 from consumer.batch import Worker
+from consumer.catalogues import load_languages
 from consumer.commit import ClaimRules
 from consumer.core.alerts import AlertContext
+from consumer.core.baseline import baseline_of
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
 from consumer.core.fold import FoldRules
@@ -27,22 +29,33 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     policy = load_policy(settings.policy_file, scorer.manifest, settings.timezone)
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    next_items = load_next_items(settings.next_items_file)
     context = AlertContext(
         scorer.version,
         policy.rules.horizon_days,
         policy.conduct,
         settings.target,
-        next_items,
+        load_next_items(settings.next_items_file),
+        load_languages(),
         late_after_ms(settings),
     )
-    outcome_rules = OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share)
+    engine = Engine(
+        fold_rules,
+        Policy(policy.rules, calendar),
+        scorer,
+        OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share),
+        baseline_of(_shop(scorer), settings.target, policy.rules.horizon_days),
+        policy.conduct,
+    )
     return Worker(
-        Engine(fold_rules, Policy(policy.rules, calendar), scorer, outcome_rules, policy.conduct),
+        engine,
         Messages(topics_of(settings), context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),
     )
+
+
+def _shop(scorer: OnnxScorer) -> dict[str, float]:
+    return dict(zip(scorer.manifest.shop_token_names, scorer.manifest.shop_token, strict=True))
 
 
 def topics_of(settings: Settings) -> Topics:

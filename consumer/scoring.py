@@ -7,12 +7,14 @@ import numpy as np
 
 from consumer.core.actions import choose
 from consumer.core.alerts import Evidence, gather_evidence
+from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
 from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
+from consumer.core.reasons import Moments, explain
 from consumer.core.state import BINS, MAX_DAYS, States
 from consumer.ports import Scorer
 from schemas.alert import Action
@@ -42,6 +44,7 @@ class Engine:
     policy: Policy
     scorer: Scorer
     outcome_rules: OutcomeRules
+    baseline: Baseline
     conduct: Conduct = field(default_factory=Conduct)
 
     def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, Findings]:
@@ -56,18 +59,18 @@ class Engine:
             part = events.take(index)
             found += self._fired(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
             if (part.kind == ERASE).any():  # what was done about users is forgotten with them
-                told += self._acted(states, found)
+                told += self._told(states, found)
                 found = Findings()
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
             found += self._after_fold(states, part.take(folded), index[folded], before[folded])
-        told += self._acted(states, found)
+        told += self._told(states, found)
         return fate, told
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
-        return self._acted(states, self._fired(states, rows, until_ms))
+        return self._told(states, self._fired(states, rows, until_ms))
 
     def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
         found = Findings()
@@ -116,15 +119,32 @@ class Engine:
         at_ms = states.header["last_ms"][rows]
         sample(states, rows, at_ms, self.policy.probability(states, rows, at_ms), self.outcome_rules)
 
-    def _acted(self, states: States, found: Findings) -> Findings:
-        """With the actions, which are noted in `states`."""
-        alerts = [replace(each, actions=self._chosen(states, each)) for each in found.alerts]
+    def _told(self, states: States, found: Findings) -> Findings:
+        """With reasons, and with the actions that they ask for, which are noted in `states`."""
+        alerts = [replace(each, actions=self._chosen(states, each)) for each in self._explained(found.alerts)]
         return Findings(alerts, found.outcomes)
 
     def _chosen(self, states: States, evidence: Evidence) -> list[Action]:
         reasons = [evidence.contributions(index) for index in range(len(evidence.decisions))]
         has_consent = evidence.header["unsubscribed"] == 0
-        return choose(states.header, evidence.decisions, has_consent, evidence.day, reasons, self.conduct)
+        return choose(states.header, evidence.decisions, has_consent, evidence.moments.day, reasons, self.conduct)
+
+    def _explained(self, evidence: list[Evidence]) -> list[Evidence]:
+        """With reasons; those of all alerts are scored together."""
+        if not evidence:
+            return []
+        reasons = explain(
+            Moments.joined([each.moments for each in evidence]),
+            self.baseline,
+            lambda states: self.score(states, np.arange(len(states))),
+            self.policy.rules.horizon_days,
+            self.fold_rules.target,
+        )
+        ends = np.cumsum([len(each.decisions) for each in evidence]).tolist()
+        return [
+            replace(each, reasons=reasons[end - len(each.decisions) : end])
+            for each, end in zip(evidence, ends, strict=True)
+        ]
 
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""

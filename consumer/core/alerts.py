@@ -13,15 +13,16 @@ from consumer.core.conduct import Conduct, ControlGroup
 from consumer.core.features import rolling
 from consumer.core.fold import Target
 from consumer.core.outcomes import Outcomes
-from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
+from consumer.core.policy import BY_SILENCE, Decisions, Policy
+from consumer.core.reason_texts import ENGLISH, Languages, told
+from consumer.core.reasons import Contribution, Moments
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from consumer.core.triggers import NextItems
-from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
+from schemas.alert import Action, Cause, CurvePoint, Provenance, RetentionAlert, Tier
 from schemas.outcome import OutcomeRecord, Prediction
 
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
-_CAUSES = {BY_SILENCE: "silence", BY_COMPLAINT: "complaint", BY_EVENT: "last_event"}
 _TOLD_WINDOWS_DAYS = (30, 90)  # shorter ones say little about somebody who is about to be lost
 
 
@@ -34,15 +35,13 @@ class Evidence:
     curve: list[list[float]]  # (M, len(CURVE_AT_DAYS))
     header: np.ndarray  # (M,) of their states
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
-    day: np.ndarray  # (M,) local day of the decision
+    moments: Moments
+    reasons: Sequence[Sequence[Contribution]] = ()  # of each decision, once they are explained
     actions: Sequence[Action] = ()  # of each decision, once they are chosen
 
     def contributions(self, index: int) -> Contributions:
-        """What the cause of decision `index` added to the risk, and what the customer's history accounts for."""
-        decisions = self.decisions
-        before = float(decisions.before[index])
-        added = float(decisions.probability[index]) - before
-        return (_CAUSES[int(decisions.cause[index])], added), ("history", before)
+        """Code and contribution of each reason of decision `index`."""
+        return [(each.code, each.contribution) for each in self.reasons[index]]
 
 
 def gather_evidence(states: States, decisions: Decisions, policy: Policy, event: np.ndarray) -> Evidence:
@@ -51,13 +50,14 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
     hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
     curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
     day = policy.calendar.day_of(decisions.at_ms)
+    moments = Moments(states.take(rows), day, decisions.silence_days, decisions.probability)
     return Evidence(
         decisions,
-        _snapshots(rolling(states.take(rows), day, _TOLD_WINDOWS_DAYS)),
+        _snapshots(rolling(moments.states, day, _TOLD_WINDOWS_DAYS)),
         curve.reshape(len(rows), -1).round(6).tolist(),
         states.header[rows],
         event,
-        day,
+        moments,
     )
 
 
@@ -78,6 +78,7 @@ class AlertContext:
     conduct: Conduct = field(default_factory=Conduct)
     target: Target = "purchase"
     next_items: NextItems = field(default_factory=dict)
+    languages: Languages = field(default_factory=lambda: ENGLISH)
     late_after_ms: int | None = None  # silence noticed so long after its moment is late; None: time is not the wall's
 
 
@@ -92,7 +93,6 @@ def build_alert(
     """The alert of decision `index`."""
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
-    features = evidence.features[index]
     is_control = in_control_group(user_id, context.conduct.control)
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
@@ -104,8 +104,8 @@ def build_alert(
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
         risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
-        reasons=_reasons(evidence, index, _history_text(features, context.target)),
-        features=features,
+        reasons=[told(each, context.languages, context.target) for each in evidence.reasons[index]],
+        features=evidence.features[index],
         suggested_actions=[Action.NONE if is_control else evidence.actions[index]],
         late=decisions.cause[index] == BY_SILENCE and _is_late(int(decisions.at_ms[index]), emitted_ms, context),
         control_group=is_control,
@@ -161,28 +161,3 @@ def in_control_group(user_id: str, group: ControlGroup) -> bool:
 def instant(time_ms: int) -> datetime:
     """Milliseconds since 1970-01-01 UTC as a datetime."""
     return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
-
-
-def _reasons(evidence: Evidence, index: int, history: str) -> Sequence[Reason]:
-    """The contributions, each with a sentence."""
-    texts = {
-        "silence": f"Nothing heard for {evidence.decisions.silence_days[index]:.0f} days since the last active day.",
-        "complaint": "The customer has just complained, returned something or unsubscribed.",
-        "last_event": "What the customer did last changed the outlook.",
-        "history": history,
-    }
-    return [
-        Reason(code=code, contribution=round(contribution, 6), text=texts[code])
-        for code, contribution in evidence.contributions(index)
-    ]
-
-
-def _history_text(features: dict[str, float | None], target: Target) -> str:
-    count, gap = features["total_target_events"] or 0, features["purchase_gap_mean_days"]
-    if target == "activity":
-        return f"{count:.0f} actions so far."
-    if gap is not None:
-        return f"{count:.0f} purchases so far, {gap:.0f} days apart on average."
-    if count > 1:
-        return f"{count:.0f} purchases so far, all on one day."
-    return "One purchase so far." if count else "No purchase so far."

@@ -19,6 +19,7 @@ from consumer.adapters.redis_store import RedisStore
 from consumer.assembly import build_rules, late_after_ms, topics_of
 from consumer.batch import Worker
 from consumer.core.alerts import AlertContext
+from consumer.core.baseline import Baseline
 from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.fold import FoldRules
@@ -44,7 +45,8 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     grace_days = read_policy(settings.policy_file).policy.grace_days
     rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    return Engine(fold_rules, Policy(rules, calendar), scorer, OutcomeRules(share=settings.outcome_sample_share))
+    outcome_rules = OutcomeRules(share=settings.outcome_sample_share)
+    return Engine(fold_rules, Policy(rules, calendar), scorer, outcome_rules, Baseline(0.4, 4.0, 6.0))
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
