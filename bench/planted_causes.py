@@ -5,7 +5,6 @@ Those it hit are those who are alerted earlier with it than without it, all else
 reasons is named first, base rate and what is left (history, newcomer) aside (`make bench-reasons`).
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from consumer.core.calendar import DAY_MS
 from consumer.core.events import KIND_OF, Events
 from consumer.core.reasons import Contribution
-from consumer.core.state import MAX_DAYS, States
+from consumer.core.state import MAX_DAYS, NO_TIME, States
 from consumer.scoring import Engine
 from model_export.simulate_shop import customers_of, shop_of
 from model_export.simulated_states import states_at
@@ -140,10 +139,11 @@ def alerts(engine: Engine, shop: Customers, plant: Plant = Plant()) -> dict[int,
     events = [_events(EventType.PURCHASE, since_ms, 1, {"value": shop.spend} | dict(plant.purchase))]
     for number, (kind, days_later, fields) in enumerate(plant.after, start=2):
         events.append(_events(kind, since_ms + int(days_later * DAY_MS), number, dict(fields)))
-    _, evidence = engine.on_events(states, Events.concatenate(events))
-    evidence += engine.on_silence(states, np.arange(len(shop)), since_ms + SILENT_DAYS * DAY_MS)
+    batch = Events.concatenate(events)
+    _, decided = engine.on_events(states, batch, np.full(len(batch), NO_TIME))
+    decided += engine.on_silence(states, np.arange(len(shop)), since_ms + SILENT_DAYS * DAY_MS)
     found: dict[int, Alerted] = {}
-    for part in evidence:
+    for part in decided.alerts:
         decided = zip(part.decisions.row.tolist(), part.decisions.at_ms.tolist(), part.reasons, strict=True)
         for row, at_ms, reasons in decided:
             if at_ms >= since_ms[row]:
@@ -171,11 +171,19 @@ def _events(kind: EventType, time_ms: np.ndarray, number: int, fields: dict[str,
     )
 
 
-def named_first(engine: Engine, shop: Customers, plant: Plant) -> Counter[str]:
-    """Of the customers whom the cause hit: how many times each group is named first."""
+@dataclass(frozen=True)
+class Hit:
+    """A customer who is alerted earlier with the cause than without it."""
+
+    first_named: str
+    earlier_days: float  # at least, where there is no alert without it
+
+
+def hits(engine: Engine, shop: Customers, plant: Plant) -> list[Hit]:
+    """Whom the cause hit, and what they are told of first."""
     without, with_it = alerts(engine, shop), alerts(engine, shop, plant)
-    return Counter(
-        alerted.first_named
-        for row, alerted in with_it.items()
-        if row not in without or alerted.at_ms < without[row].at_ms
-    )
+    end_ms = (shop.day * DAY_MS + DAY_MS // 2 + SILENT_DAYS * DAY_MS).tolist()
+    earlier_ms = {
+        row: (without[row].at_ms if row in without else end_ms[row]) - alerted.at_ms for row, alerted in with_it.items()
+    }
+    return [Hit(with_it[row].first_named, gained / DAY_MS) for row, gained in earlier_ms.items() if gained > 0]

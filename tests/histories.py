@@ -221,3 +221,13 @@ class Run:
         alerts = told(found.alerts)
         self.alerts += alerts
         return alerts
+
+
+def on_events(machine: Engine, states: States, events: Events) -> list[Evidence]:
+    """The alerts of some events, at which no time had passed for others."""
+    return machine.on_events(states, events, np.full(len(events), NO_TIME))[1].alerts
+
+
+def on_silence(machine: Engine, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
+    """The alerts of the timers that are due by then."""
+    return machine.on_silence(states, rows, until_ms).alerts

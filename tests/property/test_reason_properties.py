@@ -20,13 +20,13 @@ from consumer.core.state import States, empty_states
 from consumer.ports import Scorer
 from consumer.scoring import Engine
 from consumer.settings import DEFAULT_MODEL_DIR
-from histories import BASELINE, Happened, Moody, columns, day, engine, random_states
+from histories import BASELINE, Happened, Moody, columns, day, engine, on_events, on_silence, random_states
 from schemas.alert import Provenance
 from schemas.event import EventType
 
 HORIZON_DAYS = 30.0
 SOURCE = Provenance(topic="shop.events", partition=0, offset=None)
-CONTEXT = AlertContext("m1", HORIZON_DAYS, 0.0)
+CONTEXT = AlertContext("m1", HORIZON_DAYS)
 EAGER = PolicyRules(thresholds=(0.15, 0.6), rearm=0.1, horizon_days=HORIZON_DAYS, grace_days=0.0)
 USERS = 8
 
@@ -117,8 +117,8 @@ def written(machine: Engine, history: list[Happened], cuts: list[int]) -> list[s
     states = empty_states(USERS)
     evidence = []
     for start, end in pairwise([0, *cuts, len(history)]):
-        evidence += machine.on_events(states, columns(history[start:end]))[1] if start < end else []
-    evidence += machine.on_silence(states, np.arange(USERS), np.full(USERS, day(400)))
+        evidence += on_events(machine, states, columns(history[start:end])) if start < end else []
+    evidence += on_silence(machine, states, np.arange(USERS), np.full(USERS, day(400)))
     alerts = [
         build_alert(part, index, f"u{row}", SOURCE, CONTEXT, day(500))
         for part in evidence

@@ -65,12 +65,12 @@ def test_silence_that_is_noticed_long_after_its_moment_is_marked_late() -> None:
     assert not alerts(bought, Happened(REFUND, day(2)), context=wall)[0].late
 
 
-def test_only_a_complaint_asks_for_a_call() -> None:
-    """An event that is no complaint, and yet raises the risk, suggests what silence would, whatever the reasons."""
+def test_a_call_that_was_just_made_is_not_made_again() -> None:
+    """An event that is no complaint asks for what its reasons ask for, unless that was done some days before."""
     upset_day = (Happened(REFUND, day(2)), Happened(BUY, day(2.1)), Happened(VIEW, day(2.2)))
     _, alert = alerts(Happened(BUY, day(0)), *upset_day)
     assert (alert.cause, alert.reasons[0].code) == (Cause.EVENT, ReasonCode.REFUNDS_OR_TICKETS)
-    assert alert.suggested_actions == [Action.WIN_BACK_MESSAGE]
+    assert alert.suggested_actions == [Action.NONE]
 
 
 @pytest.mark.parametrize(

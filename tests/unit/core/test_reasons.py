@@ -10,7 +10,7 @@ from consumer.core.policy import PolicyRules
 from consumer.core.reasons import Contribution, shared_out
 from consumer.core.state import empty_states
 from consumer.scoring import Engine
-from histories import BASELINE, CRITICAL_AFTER_DAYS, RULES, Happened, columns, day, engine
+from histories import BASELINE, CRITICAL_AFTER_DAYS, RULES, Happened, columns, day, engine, on_events, on_silence
 from schemas.alert import ReasonCode
 from schemas.event import EventType
 from support import KnownCurve
@@ -35,9 +35,9 @@ def first_reasons(machine: Engine, *history: Happened, silent_until: float | Non
     """Of the first alert of one user's history."""
     states = empty_states(1)
     evidence: list[Evidence] = []
-    evidence += machine.on_events(states, columns(history))[1]
+    evidence += on_events(machine, states, columns(history))
     if silent_until is not None:
-        evidence += machine.on_silence(states, np.array([0]), np.array([day(silent_until)]))
+        evidence += on_silence(machine, states, np.array([0]), np.array([day(silent_until)]))
     return list(evidence[0].reasons[0])
 
 
@@ -80,8 +80,8 @@ def test_silence_that_is_usual_breaks_no_rhythm() -> None:
     rules = PolicyRules(thresholds=(0.5, 0.99), rearm=0.45, grace_days=0.0)
     machine = engine(rules)
     states = empty_states(1)
-    machine.on_events(states, columns(bought))
-    [evidence] = machine.on_silence(states, np.array([0]), np.array([day(80)]))
+    on_events(machine, states, columns(bought))
+    [evidence] = on_silence(machine, states, np.array([0]), np.array([day(80)]))
     assert [each.code for each in evidence.reasons[0]] == [ReasonCode.HISTORY, ReasonCode.BASE_RATE]
 
 
@@ -107,8 +107,8 @@ def test_nothing_is_scored_for_users_who_are_not_alerted() -> None:
     machine = engine(replace(RULES, thresholds=(0.98, 0.99)), scorer)
     history = [Happened(BUY, day(0)), Happened(REFUND, day(1)), Happened(VIEW, day(2)), Happened(BUY, day(3))]
     states = empty_states(1)
-    _, evidence = machine.on_events(states, columns(history))
-    machine.on_silence(states, np.array([0]), np.array([day(3.5)]))
+    evidence = on_events(machine, states, columns(history))
+    on_silence(machine, states, np.array([0]), np.array([day(3.5)]))
     assert (evidence, scorer.rows) == ([], len(history))
 
 
@@ -127,9 +127,9 @@ def test_one_change_is_scored_once() -> None:
     machine = engine(scorer=scorer)
     users = 5
     states = empty_states(users)
-    machine.on_events(states, columns([Happened(BUY, day(0), user) for user in range(users)]))
+    on_events(machine, states, columns([Happened(BUY, day(0), user) for user in range(users)]))
     rows, calls = scorer.rows, scorer.calls
-    _, evidence = machine.on_events(states, columns([Happened(REFUND, day(1), user) for user in range(users)], 2_000))
+    evidence = on_events(machine, states, columns([Happened(REFUND, day(1), user) for user in range(users)], 2_000))
     assert sum(len(each.decisions) for each in evidence) == users
     assert scorer.rows - rows == users + 2 * users
     assert scorer.calls - calls == 2
@@ -138,12 +138,12 @@ def test_one_change_is_scored_once() -> None:
 def test_another_model_explains_with_its_own_curves() -> None:
     """After a change of model, contributions are differences of the new one's curves; the rest keeps the sum."""
     states = empty_states(1)
-    engine(LATE).on_events(states, columns([Happened(BUY, day(at)) for at in (0, 2, 4)]))
+    on_events(engine(LATE), states, columns([Happened(BUY, day(at)) for at in (0, 2, 4)]))
     states.header["log_hazards"] -= np.float32(0.1)
     states.header["due_ms"] = day(30)
     states.header["due_tier"] = 1
     states.days["refunds"][0, 2] = 1
-    [evidence] = engine(LATE).on_silence(states, np.array([0]), np.array([day(31)]))
+    [evidence] = on_silence(engine(LATE), states, np.array([0]), np.array([day(31)]))
     told = by_code(list(evidence.reasons[0]))
     assert told[ReasonCode.REFUNDS_OR_TICKETS] > 0
     assert sum(told.values()) == pytest.approx(float(evidence.decisions.probability[0]), abs=1e-6)
