@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from consumer.core.state import NO_DAY, NO_TIME
+from consumer.core.state import NO_DAY, NO_TIME, TRIGGER_ACTIONS
 
-NUMBERS: Final = 10
-NUMBER_BYTES: Final = np.array([4] * 5 + [8] * 5)  # at most: first days and totals, then times and an id
+_SHORT: Final = 8 + TRIGGER_ACTIONS  # first days, totals and float32 numbers
+NUMBERS: Final = _SHORT + 8
+NUMBER_BYTES: Final = np.array([4] * _SHORT + [8] * 7 + [1])  # at most: then times and an id, then flags
 _NO_DAY: Final = np.array(NO_DAY).astype(np.uint32)
 
 
@@ -24,11 +25,18 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
         evicted - bought,
         header["target_events"],
         header["events"] - header["target_events"],
+        header["affinity_day"].astype(np.uint32) - _NO_DAY,
+        header["sample_risk"].view(np.uint32),
+        header["published_risk"].view(np.uint32),
+        *(header["triggered_day"].astype(np.uint32) - _NO_DAY).T,
         first_ms - NO_TIME,
         last_ms - first_ms,
         last_ms - header["last_target_ms"],
         header["episode_ms"] - NO_TIME,
+        header["last_alert_ms"] - header["episode_ms"],
+        header["sample_ms"] - NO_TIME,
         header["anchor_id"],
+        header["sample_flags"],
     )
     numbers = np.empty((len(header), NUMBERS), np.uint64)
     for position, column in enumerate(columns):
@@ -38,16 +46,28 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
 
 def from_numbers(header: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The inverse: set these fields of `header` (U,); returns the oldest kept days, uint32 (U,)."""
-    first_day, since_none, since_bought, target_events, others = numbers[:, :5].T.astype(np.uint32)
+    first_day, since_none, since_bought, target_events, others, affinity, sample, published, *triggered = numbers[
+        :, :_SHORT
+    ].T.astype(np.uint32)
     evicted = since_none + _NO_DAY
     header["evicted_day"] = evicted
     header["evicted_purchase_day"] = evicted - since_bought
     header["target_events"] = target_events
     header["events"] = target_events + others
-    first_ms, lasted_ms, since_target_ms, episode_ms, _ = numbers[:, 5:].T.astype(np.int64)
+    header["affinity_day"] = affinity + _NO_DAY
+    header["sample_risk"], header["published_risk"] = sample.view("<f4"), published.view("<f4")
+    header["triggered_day"] = np.stack(triggered, axis=1) + _NO_DAY
+    _set_times(header, numbers[:, _SHORT:-2].T.astype(np.int64))
+    header["anchor_id"] = numbers[:, -2]
+    header["sample_flags"] = numbers[:, -1]
+    return first_day
+
+
+def _set_times(header: np.ndarray, times: np.ndarray) -> None:
+    first_ms, lasted_ms, since_target_ms, episode_ms, alert_ms, sample_ms = times
     header["first_ms"] = first_ms + NO_TIME
     header["last_ms"] = header["first_ms"] + lasted_ms
     header["last_target_ms"] = header["last_ms"] - since_target_ms
     header["episode_ms"] = episode_ms + NO_TIME
-    header["anchor_id"] = numbers[:, -1]
-    return first_day
+    header["last_alert_ms"] = header["episode_ms"] + alert_ms
+    header["sample_ms"] = sample_ms + NO_TIME

@@ -1,4 +1,4 @@
-"""A user's state as one small stored value, and back to the bit; layouts are told apart by the first byte."""
+"""A user's state as one small stored value, and back to the bit; its first byte is the number of its layout."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,12 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from consumer.core import layout2, layout3
-from consumer.core.layout3 import check
+from consumer.core import layout
+from consumer.core.layout import DUE_MS_AT, check
 from consumer.core.state import LAYOUT_VERSION, MAX_DAYS, NO_TIME, USER_DAY, States, UnreadableStateError, empty_states
 
-_UNPACK: Final = {layout2.VERSION: layout2.unpack, layout3.VERSION: layout3.unpack}
-_SHORTEST: Final = layout2.DUE_MS_AT + 8  # a value of any layout is longer
+_START_BYTES: Final = DUE_MS_AT + 8
 _RAW_DAY: Final = np.dtype((np.void, USER_DAY.itemsize))
 # What a block of users works on fits in the cache, and in memory that need not be asked for again and again.
 _BLOCK_DAYS: Final = 8192
@@ -26,7 +25,7 @@ def pack(states: States) -> list[bytes]:
         rows = known[block]
         header = states.header[rows]
         days = states.days.reshape(-1).take(_places(rows, header["days"], states.days.shape[1]))
-        for row, value in zip(rows.tolist(), layout3.pack(header, days), strict=True):
+        for row, value in zip(rows.tolist(), layout.pack(header, days), strict=True):
             values[row] = value
     return values
 
@@ -38,21 +37,14 @@ def unpack(values: Sequence[bytes | None]) -> States:
     """
     states = empty_states(len(values))
     known = [(row, value) for row, value in enumerate(values) if value]
-    for version in {value[0] for _, value in known}:
-        if version not in _UNPACK:
-            raise _unknown(version)
-        _unpack_into(states, version, [(row, value) for row, value in known if value[0] == version])
-    return states
-
-
-def _unpack_into(states: States, version: int, stored: Sequence[tuple[int, bytes]]) -> None:
-    for block in _blocks(np.array([value[1] if len(value) > 1 else 0 for _, value in stored])):
-        rows = np.array([row for row, _ in stored[block]])
+    _check_versions([value for _, value in known])
+    for block in _blocks(np.array([value[1] if len(value) > 1 else 0 for _, value in known])):
+        rows = np.array([row for row, _ in known[block]])
         header = states.header[rows]
-        days = _UNPACK[version]([value for _, value in stored[block]], header)
-        header["version"] = LAYOUT_VERSION
+        days = layout.unpack([value for _, value in known[block]], header)
         states.header[rows] = header
         states.days.reshape(-1).view(_RAW_DAY)[_places(rows, header["days"], MAX_DAYS)] = days.view(_RAW_DAY)
+    return states
 
 
 def due_ms_of(values: Sequence[bytes]) -> list[int | None]:
@@ -61,14 +53,12 @@ def due_ms_of(values: Sequence[bytes]) -> list[int | None]:
     Raises `UnreadableStateError` for an unknown layout version or a value that is too short to be a state.
     """
     stored = [value for value in values if value]
-    starts = np.frombuffer(b"".join([value[:_SHORTEST].ljust(_SHORTEST, b"\0") for value in stored]), np.uint8)
-    starts = starts.reshape(len(stored), _SHORTEST)
-    version = starts[:, 0]
-    for unknown in version[~np.isin(version, [*_UNPACK])].tolist():
-        raise _unknown(unknown)
-    check(np.array([len(value) > _SHORTEST for value in stored], np.bool_) & (starts[:, 1] <= MAX_DAYS), stored)
-    at = np.where(version == layout2.VERSION, layout2.DUE_MS_AT, layout3.DUE_MS_AT)
-    due_ms = iter(np.take_along_axis(starts, at[:, None] + np.arange(8), axis=1).view("<i8")[:, 0].tolist())
+    _check_versions(stored)
+    starts = np.frombuffer(b"".join([value[:_START_BYTES].ljust(_START_BYTES, b"\0") for value in stored]), np.uint8)
+    starts = starts.reshape(len(stored), _START_BYTES)
+    long_enough = np.array([len(value) >= layout.SHORTEST for value in stored], np.bool_)
+    check(long_enough & (starts[:, 1] <= MAX_DAYS), stored)
+    due_ms = iter(starts[:, DUE_MS_AT:].copy().view("<i8")[:, 0].tolist())
     return [None if not value or (due := next(due_ms)) == NO_TIME else due for value in values]
 
 
@@ -87,9 +77,6 @@ def _places(rows: np.ndarray, count: np.ndarray, slots: int) -> np.ndarray:
     return (rows[:, None] * slots + np.arange(slots))[present]
 
 
-def _unknown(version: int) -> UnreadableStateError:
-    known = " and ".join(map(str, _UNPACK))
-    return UnreadableStateError(f"a stored user state has layout {version}; this version reads {known}")
-
-
-assert layout3.VERSION == LAYOUT_VERSION
+def _check_versions(values: Sequence[bytes]) -> None:
+    for version in {value[0] for value in values} - {LAYOUT_VERSION}:
+        raise UnreadableStateError(f"a stored user state has layout {version}; this version reads {LAYOUT_VERSION}")

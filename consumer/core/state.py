@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LAYOUT_VERSION = 3  # of packed values, see consumer.core.packing
+LAYOUT_VERSION = 4  # of packed values, see consumer.core.packing
 MAX_DAYS = 64
 RECENT_IDS = 16
 NO_DAY = np.iinfo(np.int32).min
@@ -26,12 +26,17 @@ COUNTS = (
 TRENDS = 9  # decayed sums, see consumer.core.trends
 SUMS = ("spend", "refunded", "discount", "dwell_s", "sentiment")
 SUM_DECIMALS = 4  # sums are kept to 1e-4
+TRIGGER_ACTIONS = 4  # see consumer.core.actions
+FAVOURITE_CATEGORIES, FAVOURITE_ITEMS = 4, 6
+NAME_BYTES = 32  # a category or item with a longer name is nobody's favourite
 
 USER_DAY = np.dtype(
     [("day", "<i4"), ("first_ms", "<i4"), ("last_ms", "<i4")]  # local calendar day; times since its midnight
     + [(name, "<u4") for name in COUNTS]
     + [(name, "<f8") for name in SUMS]
 )
+
+FAVOURITE = np.dtype([("name", f"S{NAME_BYTES}"), ("weight", "<f4")])  # no name, no weight
 
 HEADER = np.dtype(
     [
@@ -54,6 +59,15 @@ HEADER = np.dtype(
         ("recent_ids", "<u8", (RECENT_IDS,)),
         ("evicted_trends", "<f4", (TRENDS,)),  # of all days that left the 64, as of `evicted_day`
         ("log_hazards", "<f4", (BINS,)),  # of the target event, counted from the end of the last active day
+        ("last_alert_ms", "<i8"),
+        ("triggered_day", "<i4", (TRIGGER_ACTIONS,)),  # when each action was last triggered
+        ("sample_ms", "<i8"),  # a sampled prediction whose outcome is still to come: when it was made
+        ("sample_risk", "<f4"),
+        ("sample_flags", "u1"),
+        ("published_risk", "<f4"),  # the score that other teams were last told; 0: none
+        ("affinity_day", "<i4"),  # to which the weights of favourites are decayed
+        ("categories", FAVOURITE, (FAVOURITE_CATEGORIES,)),  # see consumer.core.affinity
+        ("items", FAVOURITE, (FAVOURITE_ITEMS,)),
     ]
 )
 
@@ -104,7 +118,8 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
     """Forget everything about some rows (their days stop counting with `days` = 0)."""
     blank = np.zeros((), HEADER)
     blank["version"] = LAYOUT_VERSION
-    blank["evicted_day"] = blank["evicted_purchase_day"] = NO_DAY
-    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
+    for name in ("evicted_day", "evicted_purchase_day", "triggered_day", "affinity_day"):
+        blank[name] = NO_DAY
+    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms"):
         blank[name] = NO_TIME
     header[rows] = blank

@@ -8,9 +8,11 @@ from consumer.core.bits import PADDING, Tables, read, write
 from consumer.core.packing import due_ms_of, pack, unpack
 from consumer.core.state import (
     COUNTS,
+    FAVOURITE,
     HEADER,
     LAYOUT_VERSION,
     MAX_DAYS,
+    NAME_BYTES,
     NO_TIME,
     RECENT_IDS,
     SUMS,
@@ -52,6 +54,17 @@ def some_sums(rng: np.random.Generator, count: int) -> np.ndarray:
     )[rng.integers(7)]
 
 
+def some_favourites(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Some without a name, which have no weight; names of 1 to 32 bytes, and weights of any bits."""
+    favourites = np.zeros(count, FAVOURITE)
+    named = rng.random(count) < rng.choice([0.0, 0.5, 1.0])
+    names = [rng.bytes(size).rstrip(b"\0") for size in rng.integers(1, NAME_BYTES + 1, count).tolist()]
+    favourites["name"] = np.where(named, np.array(names, f"S{NAME_BYTES}"), b"")
+    weights = some_integers(rng, count, 32).astype(np.uint32).view(np.float32)
+    favourites["weight"] = np.where(favourites["name"] != b"", weights, np.float32(0))
+    return favourites
+
+
 def some_states(seed: int, day_counts: list[int]) -> States:
     """Known users with so many days each; everything else is random, sensible or not."""
     rng = np.random.default_rng(seed)
@@ -60,7 +73,9 @@ def some_states(seed: int, day_counts: list[int]) -> States:
         header, days = states.header[row], states.days[row, :count]
         for name in HEADER.names or ():
             field = HEADER[name].base
-            if name not in ("version", "days") and rng.random() < 0.7:
+            if field == FAVOURITE:
+                header[name] = some_favourites(rng, header[name].size)
+            elif name not in ("version", "days") and rng.random() < 0.7:
                 numbers = some_integers(rng, header[name].size, field.itemsize * 8).astype(f"u{field.itemsize}")
                 header[name] = numbers.view(field)[0] if header[name].size == 1 else numbers.view(field)
         header["days"], header["next_id"] = count, header["next_id"] % RECENT_IDS

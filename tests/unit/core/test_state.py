@@ -14,9 +14,11 @@ def test_of_an_unknown_user_nothing_is_set() -> None:
     """An empty state has no days, no times and no timer."""
     header = empty_states(2).header
     assert header["days"].tolist() == [0, 0]
-    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms"):
+    for name in ("first_ms", "last_ms", "last_target_ms", "episode_ms", "due_ms", "last_alert_ms", "sample_ms"):
         assert header[name].tolist() == [NO_TIME, NO_TIME]
-    assert header["evicted_day"].tolist() == [NO_DAY, NO_DAY]
+    assert header["evicted_day"].tolist() == header["affinity_day"].tolist() == [NO_DAY, NO_DAY]
+    assert (header["triggered_day"] == NO_DAY).all()
+    assert not any(favourite["name"].any() for favourite in (header["categories"], header["items"]))
 
 
 def test_the_last_day_is_the_newest_kept() -> None:
@@ -45,5 +47,7 @@ def test_taken_rows_are_copies() -> None:
 def test_a_reset_user_is_unknown() -> None:
     """After a reset the header is that of a user of whom nothing is known."""
     states = folded(THREE_DAYS)
+    states.header["items"][0, 0], states.header["triggered_day"] = (b"SKU-1", 1.0), 19_737
+    states.header["sample_ms"], states.header["sample_risk"], states.header["published_risk"] = day(2), 0.5, 0.5
     reset(states.header, np.array([0]))
     assert states.header.tobytes() == empty_states(1).header.tobytes()
