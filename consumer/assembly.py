@@ -1,5 +1,7 @@
 """Settings to the pure engine and its messages: the same for the service and for replay."""
 
+from dataclasses import replace
+
 from consumer.adapters.onnx_scorer import OnnxScorer
 from consumer.batch import Worker
 from consumer.commit import ClaimRules
@@ -7,46 +9,39 @@ from consumer.core.alerts import AlertContext
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
 from consumer.core.fold import FoldRules
-from consumer.core.policy import Policy, PolicyRules
-from consumer.errors import ConfigurationError
+from consumer.core.policy import Policy
 from consumer.messages import Messages, Topics
 from consumer.owner import CommitPace
 from consumer.pipeline import Rules
+from consumer.policy_file import PolicyInForce, load_policy
 from consumer.ports import Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
 
 
 def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
-    """Loads and verifies the model; raises `ConfigurationError`."""
+    """Loads and verifies model and policy; raises `ConfigurationError`."""
     scorer = OnnxScorer(settings.model_dir, settings.target)
+    policy = load_policy(settings.policy_file, scorer.manifest, settings.timezone)
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    policy = Policy(_policy_rules(settings, scorer), calendar)
-    context = AlertContext(scorer.version, policy.rules.horizon_days, settings.control_share, settings.target)
+    context = AlertContext(scorer.version, policy.rules.horizon_days, policy.conduct, settings.target)
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     return Worker(
-        Engine(fold_rules, policy, scorer),
+        Engine(fold_rules, Policy(policy.rules, calendar), scorer),
         Messages(topics, context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),
     )
 
 
-def _policy_rules(settings: Settings, scorer: OnnxScorer) -> PolicyRules:
-    at_risk = settings.at_risk_probability or scorer.manifest.thresholds.at_risk
-    critical = settings.critical_probability or scorer.manifest.thresholds.critical
-    if at_risk >= critical:
-        raise ConfigurationError(
-            f"at_risk_probability ({at_risk}) must be below critical_probability ({critical}); "
-            "the one that is not set comes from the model's manifest"
-        )
-    return PolicyRules(
-        thresholds=(at_risk, critical),
-        rearm=max(at_risk - settings.rearm_margin, 0.0),
-        horizon_days=scorer.manifest.horizon_days,
-        grace_days=settings.grace_days,
-        min_target_events=settings.min_target_events,
+def with_policy(worker: Worker, policy: PolicyInForce) -> Worker:
+    """The same worker under another policy."""
+    engine, messages = worker.engine, worker.messages
+    return replace(
+        worker,
+        engine=replace(engine, policy=Policy(policy.rules, engine.policy.calendar)),
+        messages=replace(messages, context=replace(messages.context, conduct=policy.conduct)),
     )
 
 

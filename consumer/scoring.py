@@ -47,7 +47,8 @@ class Engine:
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
             decisions = self.policy.after_silence(states, due)
-            evidence.append(gather_evidence(states, decisions, self.policy, np.full(len(due), -1)))
+            if len(decisions):
+                evidence.append(gather_evidence(states, decisions, self.policy, np.full(len(decisions), -1)))
             still = np.isin(rows, due)
             due = self.policy.due_rows(states, rows[still], until_ms[still])
         return evidence

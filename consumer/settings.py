@@ -19,6 +19,7 @@ from consumer.core.fold import Target
 from consumer.errors import ConfigurationError
 
 DEFAULT_MODEL_DIR = Path(__file__).parent / "model"
+DEFAULT_POLICY_FILE = Path(__file__).parent / "policy.toml"
 DEFAULT_FILE = Path("ebbtide.toml")
 MAX_S = 10 * 365 * 86_400
 
@@ -102,14 +103,9 @@ class Settings(BaseSettings):
     max_record_bytes: int = Field(65_536, ge=256, description="A larger record is a dead letter.")
 
     model_dir: Path = Field(DEFAULT_MODEL_DIR, description="Folder with manifest.json and the ONNX graph.")
-    at_risk_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
-    critical_probability: float | None = Field(None, gt=0, lt=1, description="Tier threshold; the model's if unset.")
-    rearm_margin: float = Field(0.05, ge=0, lt=1, description="An episode closes below at_risk less this.")
-    grace_days: float = Field(
-        7.0, ge=0, le=3_650, description="No alert so soon after a purchase, unless there is a complaint."
+    policy_file: Path = Field(
+        DEFAULT_POLICY_FILE, description="Who is alerted, and what may be done; a change is taken up while running."
     )
-    min_target_events: int = Field(1, ge=0, description="Users with fewer target events are not alerted.")
-    control_share: float = Field(0.1, ge=0, le=1, description="Share of users held out to measure the effect.")
 
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
     poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
@@ -166,9 +162,6 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        at_risk, critical = self.at_risk_probability, self.critical_probability
-        if at_risk is not None and critical is not None and at_risk >= critical:
-            raise ValueError("at_risk_probability must be below critical_probability")
         topics = (self.events_topic, self.alerts_topic, self.dead_letters_topic, self.state_topic)
         if len(set(topics)) < len(topics):
             raise ValueError(f"the four topics must differ: {', '.join(topics)}")

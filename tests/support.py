@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from consumer.ports import Header
 from consumer.settings import Settings
 
 DEADLINE_S = 60.0
+POLICIES = Path(__file__).parent / "policies"
 Keyed = tuple[bytes | None, bytes | None]
 
 
@@ -59,8 +61,7 @@ def shop_settings(kafka: KafkaServer, valkey: RedisServer, **overrides: Any) -> 
         "clock": "watermark",
         "http_port": 0,
         "retry_max_s": 0.5,
-        "grace_days": 0.0,
-        "control_share": 0.0,
+        "policy_file": POLICIES / "no_grace.toml",
     }
     return Settings(**(chosen | overrides))
 

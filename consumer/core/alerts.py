@@ -1,12 +1,13 @@
 """Decisions to RetentionAlerts: ids, reasons, a snapshot of the features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 
 import numpy as np
 
+from consumer.core.conduct import Conduct, ControlGroup
 from consumer.core.features import rolling
 from consumer.core.fold import Target
 from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
@@ -59,7 +60,7 @@ class AlertContext:
 
     model_version: str
     horizon_days: float
-    control_share: float
+    conduct: Conduct = field(default_factory=Conduct)
     target: Target = "purchase"
 
 
@@ -89,7 +90,7 @@ def build_alert(
         reasons=_reasons(decisions, index, _history_text(features, context.target)),
         features=features,
         suggested_actions=[_action(cause, tier)],
-        control_group=in_control_group(user_id, context.control_share),
+        control_group=in_control_group(user_id, context.conduct.control),
         model_version=context.model_version,
         source=provenance,
         last_event_at=instant(int(evidence.last_ms[index])),
@@ -109,10 +110,10 @@ def alert_id(user_id: str, anchor_id: int, tier: Tier) -> str:
     return blake2b(f"{len(user_id)}:{user_id}:{anchor_id}:{tier}".encode(), digest_size=16).hexdigest()
 
 
-def in_control_group(user_id: str, share: float) -> bool:
-    """A fixed share of users, by hash."""
-    digest = blake2b(user_id.encode(), digest_size=8, person=b"control").digest()
-    return int.from_bytes(digest, "big") < share * 2**64
+def in_control_group(user_id: str, group: ControlGroup) -> bool:
+    """A fixed share of users, by a hash that the experiment's salt is the key of."""
+    digest = blake2b(user_id.encode(), digest_size=8, key=group.salt.encode(), person=b"control").digest()
+    return int.from_bytes(digest, "big") < group.share * 2**64
 
 
 def instant(time_ms: int) -> datetime:

@@ -2,7 +2,8 @@
 
 An episode opens when the risk reaches a tier's threshold and closes on a target event, or when the risk falls below
 the re-arm level. It alerts once per tier: a customer already reported at a tier is not reported again until then.
-The moment at which silence alone will reach the next tier is solved from the risk curve and kept as a timer.
+The moment at which silence alone will reach the next tier is solved from the risk curve and kept as a timer. A timer is
+a look, not an alert: whoever is not at risk then, by the policy in force at that moment, gets another timer.
 """
 
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from consumer.core.state import NO_TIME, States
 
 BY_EVENT, BY_SILENCE, BY_COMPLAINT = 0, 1, 2
 FARTHEST_DAYS = 3650.0  # a crossing beyond ten years is none
+_ROUNDING = 1e-5  # a timer is rounded up to a millisecond, so that the risk may be a little below the threshold again
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class PolicyRules:
     rearm: float
     horizon_days: float = 30.0
     grace_days: float = 7.0  # nobody is lost so soon after buying, unless they complain
+    cooldown_days: float = 0.0  # nobody is alerted so soon after their last alert, unless they complain
     min_target_events: int = 1
 
 
@@ -83,13 +86,7 @@ class Policy:
         closes = is_target | (risk < rules.rearm)
         self._close(states, rows[closes])
         reached = np.searchsorted(rules.thresholds, risk, side="right")
-        past_grace = now_ms >= header["last_target_ms"][rows] + rules.grace_days * DAY_MS
-        alerts = (
-            ~is_target
-            & (reached > header["alerted_tier"][rows])
-            & (past_grace | complaint)
-            & (header["target_events"][rows] >= rules.min_target_events)
-        )
+        alerts = ~is_target & self._may_alert(states, rows, reached, now_ms, complaint)
         cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
         decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause, before[alerts])
         self._schedule(states, rows, now_ms)
@@ -101,13 +98,47 @@ class Policy:
         return rows[(due_ms != NO_TIME) & (due_ms <= at_ms)]
 
     def after_silence(self, states: States, rows: np.ndarray) -> Decisions:
-        """Fire the pending timers of `rows` (no row twice), in place, each at its own due time."""
-        header = states.header
-        due_ms, tier = header["due_ms"][rows].copy(), header["due_tier"][rows].astype(np.int64)
-        at_no_silence = self.probability(states, rows, self._silent_from_ms(states, rows))
-        decisions = self._alert(states, rows, due_ms, tier, np.full(len(rows), BY_SILENCE), at_no_silence)
-        self._schedule(states, rows, due_ms)
+        """Fire the pending timers of `rows` (no row twice), in place, each at its own due time.
+
+        Those alert who are at risk by the rules in force now, which the timer may not have been set by; the others'
+        timers are set anew, later than they were.
+        """
+        due_ms = states.header["due_ms"][rows].copy()
+        reached = self._reached_by_silence(states, rows, due_ms)
+        alerts = self._may_alert(states, rows, reached, due_ms, complaint=np.zeros(len(rows), np.bool_))
+        alerted = rows[alerts]
+        at_no_silence = self.probability(states, alerted, self._silent_from_ms(states, alerted))
+        cause = np.full(len(alerted), BY_SILENCE)
+        decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause, at_no_silence)
+        self._schedule(states, rows, np.where(alerts, due_ms, due_ms + 1))
         return decisions
+
+    def _reached_by_silence(self, states: States, rows: np.ndarray, due_ms: np.ndarray) -> np.ndarray:
+        """Tier reached at each row's due time; that which the timer was set for counts despite rounding."""
+        risk, due_tier = self.probability(states, rows, due_ms), states.header["due_tier"][rows].astype(np.int64)
+        reached = np.searchsorted(self.rules.thresholds, risk, side="right")
+        set_for = np.append(self.rules.thresholds, np.inf)[np.minimum(due_tier, len(self.rules.thresholds) + 1) - 1]
+        return np.where(risk >= set_for - _ROUNDING, np.maximum(reached, due_tier), reached)
+
+    def _may_alert(
+        self, states: States, rows: np.ndarray, reached: np.ndarray, now_ms: np.ndarray, complaint: np.ndarray
+    ) -> np.ndarray:
+        """Who has reached a tier not yet alerted, and may be alerted now."""
+        is_news = reached > states.header["alerted_tier"][rows]
+        return is_news & self._is_eligible(states, rows) & (complaint | (now_ms >= self._earliest_ms(states, rows)))
+
+    def _is_eligible(self, states: States, rows: np.ndarray) -> np.ndarray:
+        return states.header["target_events"][rows] >= self.rules.min_target_events
+
+    def _earliest_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
+        """When both grace and cool-down of each row are over."""
+        header = states.header
+        grace_ends = header["last_target_ms"][rows] + round(self.rules.grace_days * DAY_MS)
+        if not self.rules.cooldown_days:
+            return grace_ends
+        last_alert_ms = header["last_alert_ms"][rows]
+        cooled_down = last_alert_ms + round(self.rules.cooldown_days * DAY_MS)
+        return np.where(last_alert_ms == NO_TIME, grace_ends, np.maximum(grace_ends, cooled_down))
 
     def _silent_from_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
         """The end of each row's last active day; 1970 for a user of whom nothing is known."""
@@ -132,6 +163,7 @@ class Policy:
         header["episode_ms"][opens] = at_ms[header["alerted_tier"][rows] == 0]
         header["anchor_id"][opens] = states.last_id(opens)
         header["alerted_tier"][rows] = tier
+        header["last_alert_ms"][rows] = np.maximum(header["last_alert_ms"][rows], at_ms)
         return Decisions(
             row=rows,
             at_ms=at_ms,
@@ -148,11 +180,10 @@ class Policy:
         """Set each row's timer to the first moment at which silence reaches a tier not yet alerted."""
         header, rules = states.header, self.rules
         silent_from = self._silent_from_ms(states, rows)
-        grace_ends = header["last_target_ms"][rows] + rules.grace_days * DAY_MS
-        earliest = np.maximum(np.maximum(grace_ends, now_ms) - silent_from, 0) / DAY_MS
+        earliest = np.maximum(np.maximum(self._earliest_ms(states, rows), now_ms) - silent_from, 0) / DAY_MS
         due_days = np.full(len(rows), np.inf)
         due_tier = np.zeros(len(rows), np.uint8)
-        eligible = header["target_events"][rows] >= rules.min_target_events
+        eligible = self._is_eligible(states, rows)
         for tier, threshold in enumerate(rules.thresholds, start=1):
             days = crossing_days(header["log_hazards"][rows], earliest, rules.horizon_days, threshold)
             open_ = eligible & (tier > header["alerted_tier"][rows]) & (days <= np.minimum(due_days, FARTHEST_DAYS))

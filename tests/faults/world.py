@@ -17,7 +17,7 @@ from consumer.settings import Settings
 from faults.fleet import Fleet
 from faults.load import WATERMARK_DELAY_S, Feeder, Log
 from faults.wire import HOST, Wire, opened
-from support import Shop
+from support import POLICIES, Shop
 
 SESSION_TIMEOUT_MS = 6_000
 _KAFKA = {"broker.session.timeout.ms": "6000", "broker.heartbeat.interval.ms": "1000"}
@@ -142,9 +142,7 @@ def _settings(plan: Plan, bootstrap_servers: str, redis_url: str) -> Settings:
         "redis_timeout_s": 2.0,
         "retry_max_s": 1.0,
         "drain_timeout_s": 5.0,
-        "at_risk_probability": 0.5,
-        "critical_probability": 0.85,
-        "grace_days": 0.0,
+        "policy_file": POLICIES / "many_alerts.toml",
         "commit_interval_ms": 50,
         "poll_timeout_ms": 50,
         "max_batch_records": 200,

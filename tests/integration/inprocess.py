@@ -29,6 +29,7 @@ from consumer.core.state import empty_states
 from consumer.health import Health
 from consumer.messages import Messages, Origin, Topics
 from consumer.pipeline import Pipeline, World
+from consumer.policy_file import read_policy
 from consumer.ports import Record, Scorer, Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
@@ -40,14 +41,15 @@ THRESHOLDS = (0.5, 0.7)
 def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] = THRESHOLDS) -> Engine:
     """The pure core under a shop's settings."""
     calendar = Calendar(settings.timezone)
-    rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=settings.grace_days)
+    grace_days = read_policy(settings.policy_file).policy.grace_days
+    rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     return Engine(fold_rules, Policy(rules, calendar), scorer)
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
-    context = AlertContext(engine.scorer.version, engine.policy.rules.horizon_days, settings.control_share)
+    context = AlertContext(engine.scorer.version, engine.policy.rules.horizon_days)
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     messages = Messages(topics, context, telemetry)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))

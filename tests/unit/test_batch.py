@@ -28,7 +28,7 @@ class Bench:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
-        messages = Messages(TOPICS, AlertContext("m1", 30.0, 0.0), metrics)
+        messages = Messages(TOPICS, AlertContext("m1", 30.0), metrics)
         self.worker = Worker(engine(), messages, metrics, DELAY_MS)
 
     def events(

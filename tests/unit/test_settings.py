@@ -20,7 +20,6 @@ def test_every_setting_says_what_it_means() -> None:
         ("timezone", "Mars/Olympus"),
         ("max_lateness_s", float("inf")),
         ("max_future_s", 1e30),
-        ("critical_probability", 1.0),
         ("max_batch_records", 0),
         ("state_topic", "shop.events"),
         ("kafka_security_protocol", "SASL_SSL"),
