@@ -1,13 +1,14 @@
 """When an episode of being at risk opens, escalates, closes and opens again."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
-from consumer.core.policy import BY_COMPLAINT, BY_SILENCE
+from consumer.core.policy import BY_COMPLAINT, BY_SILENCE, Policy, PolicyRules
 from consumer.core.state import BINS, NO_TIME
 from histories import (
     AT_RISK_AFTER_DAYS,
@@ -302,6 +303,112 @@ def test_a_crossing_in_the_far_future_is_none() -> None:
     run = with_grace(4_000.0)
     run.events(Happened(BUY, day(0)))
     assert run.states.header["due_ms"].tolist() == [NO_TIME]
+
+
+# Cool-down.
+
+
+def cooled(cooldown_days: float, *risks: float) -> Run:
+    """A user whose risk after each event is as given; without any, one with `KnownCurve`."""
+    return Run(engine(replace(RULES, cooldown_days=cooldown_days), Scripted(*risks) if risks else KnownCurve()))
+
+
+def test_the_second_tier_waits_for_the_cool_down() -> None:
+    """Reached within the cool-down, it is alerted at its end; reached later, when it is reached."""
+    for cooldown_days in (0.5, 10.0, 40.0):
+        run = cooled(cooldown_days)
+        run.events(Happened(BUY, day(0)))
+        first, second = run.silence(EVER)
+        expected = max(first.at_ms + cooldown_days * DAY_MS, after(1, CRITICAL_AFTER_DAYS))
+        assert tiers([first, second]) == [AT_RISK, CRITICAL]
+        assert second.at_ms == pytest.approx(expected, abs=1_000)
+        assert second.at_ms - first.at_ms >= cooldown_days * DAY_MS
+
+
+def test_an_event_within_the_cool_down_is_looked_at_again_when_it_ends() -> None:
+    """A new episode so soon after the last alert is not alerted by its event, but by the silence at the end."""
+    run = cooled(10.0, 0.1, 0.6, 0.1, 0.6)
+    alerts = run.events(*(Happened(kind, day(at)) for at, kind in enumerate((BUY, VIEW, BUY, VIEW))))
+    assert [each.at_ms for each in alerts] == [day(1)]
+    [postponed] = run.silence(EVER)
+    assert (postponed.at_ms, postponed.cause, postponed.tier) == (day(11), BY_SILENCE, AT_RISK)
+
+
+def test_what_has_passed_when_the_cool_down_ends_is_not_alerted() -> None:
+    """Who came back in the meantime is not alerted for what was."""
+    run = cooled(10.0, 0.1, 0.6, 0.1, 0.6, 0.1)
+    kinds = (BUY, VIEW, BUY, VIEW, BUY)
+    alerts = run.events(*(Happened(kind, day(at)) for at, kind in enumerate(kinds)))
+    assert [each.at_ms for each in alerts] == [day(1)]
+    assert run.silence(EVER) == []
+
+
+def test_a_complaint_does_not_wait_but_counts() -> None:
+    """A complaint within the cool-down alerts at once; the cool-down begins anew with it."""
+    run = cooled(10.0, 0.1, 0.6, 0.1, 0.6, 0.1, 0.6)
+    kinds = (BUY, VIEW, BUY, REFUND, BUY, VIEW)
+    alerts = run.events(*(Happened(kind, day(at)) for at, kind in enumerate(kinds)))
+    assert [(each.at_ms, each.cause) for each in alerts][1:] == [(day(3), BY_COMPLAINT)]
+    assert [each.at_ms for each in run.silence(EVER)] == [day(13)]
+
+
+def test_an_erased_user_has_no_cool_down() -> None:
+    """Whoever comes back under the same name is somebody new."""
+    run = cooled(100.0, 0.1, 0.6, 0.1, 0.6)
+    run.events(Happened(BUY, day(0)), Happened(VIEW, day(1)), Happened(None, day(2)))
+    assert [each.at_ms for each in run.events(Happened(BUY, day(3)), Happened(VIEW, day(4)))] == [day(4)]
+
+
+# Another policy while timers wait.
+
+
+def under(run: Run, rules: PolicyRules) -> Run:
+    """The same users from now on under other rules."""
+    run.engine = replace(run.engine, policy=Policy(rules, run.engine.policy.calendar))
+    return run
+
+
+def test_a_timer_is_checked_against_the_policy_in_force() -> None:
+    """With a higher threshold the old timer alerts nobody; the alert comes when the new one is reached."""
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    under(run, replace(RULES, thresholds=(0.6, 0.7)))
+    assert run.silence(after(1, AT_RISK_AFTER_DAYS) + 60_000) == []
+    [alert] = run.silence(after(1, CRITICAL_AFTER_DAYS) - 60_000)
+    assert alert.probability == pytest.approx(0.6, abs=1e-6)
+    assert alert.at_ms == pytest.approx(after(1, (1.63 + np.log(0.6)) / 0.19), abs=1_000)
+
+
+def test_a_timer_keeps_its_time_until_the_next_event() -> None:
+    """With lower thresholds the old timer fires when it was due, at the tier that has been reached by then."""
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    under(run, replace(RULES, thresholds=(0.3, 0.4)))
+    [alert] = run.silence(EVER)
+    assert (alert.tier, alert.at_ms) == (CRITICAL, pytest.approx(after(1, AT_RISK_AFTER_DAYS), abs=1_000))
+
+
+def test_a_threshold_out_of_reach_leaves_no_timer() -> None:
+    """A timer that fires for nothing and has nothing to wait for is gone."""
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    assert under(run, replace(RULES, thresholds=(0.9, 0.95))).silence(EVER) == []
+    assert run.states.header["due_ms"].tolist() == [NO_TIME]
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_ms"),
+    [({"grace_days": 20.0}, day(20)), ({"min_target_events": 2}, None), ({"thresholds": (0.5,)}, None)],
+    ids=["grace", "history", "one tier"],
+)
+def test_every_rule_in_force_counts(changes: dict[str, Any], at_ms: int | None) -> None:
+    """A longer grace postpones, a longer history required and a tier given up leave nothing to alert."""
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    first = run.silence(after(1, AT_RISK_AFTER_DAYS) + 60_000) if "thresholds" in changes else []
+    alerts = under(run, replace(RULES, **changes)).silence(EVER)
+    assert len(first) + len(alerts) == (0 if "min_target_events" in changes else 1)
+    assert [each.at_ms for each in alerts] == ([] if at_ms is None else [at_ms])
 
 
 # Order and identity.
