@@ -52,7 +52,10 @@ def test_no_two_alerts_within_the_cool_down(
 ) -> None:
     """Of one user, complaints aside: an alert is at least the cool-down after all that came before it."""
     run = Run(engine(rules(cooldown_days, grace_days), Moody()), USERS)
-    run.events(*happened(steps))
+    for number, each in enumerate(happened(steps)):
+        run.events(each)
+        if number % 3 == 0:  # the clock may be ahead of what comes: the next event is one before an alert
+            run.silence(each.at_ms + 20 * DAY_MS)
     run.silence(EVER)
     for alerts in by_user(run.alerts):
         for number, alert in enumerate(alerts[1:], start=1):

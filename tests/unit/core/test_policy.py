@@ -9,7 +9,8 @@ import pytest
 from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
 from consumer.core.policy import BY_COMPLAINT, BY_SILENCE, Policy, PolicyRules
-from consumer.core.state import BINS, NO_TIME
+from consumer.core.risk import NEVER, churn_probability, crossing_days
+from consumer.core.state import BIN_EDGES_DAYS, BINS, NO_TIME
 from histories import (
     AT_RISK_AFTER_DAYS,
     CRITICAL_AFTER_DAYS,
@@ -62,6 +63,19 @@ class Scripted:
     def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Scorer.log_hazards`."""
         return np.full((len(tokens), BINS), np.log(self._hazards.pop(0)), np.float32)
+
+
+class Constant:
+    """A scorer that always gives the same curve."""
+
+    version = "constant"
+
+    def __init__(self, curve: np.ndarray) -> None:
+        self._curve = curve
+
+    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """See `Scorer.log_hazards`."""
+        return np.repeat(self._curve, len(tokens), axis=0)
 
 
 def scripted(*risks: float, grace_days: float = 0.0) -> Run:
@@ -386,6 +400,24 @@ def test_a_timer_keeps_its_time_until_the_next_event() -> None:
     under(run, replace(RULES, thresholds=(0.3, 0.4)))
     [alert] = run.silence(EVER)
     assert (alert.tier, alert.at_ms) == (CRITICAL, pytest.approx(after(1, AT_RISK_AFTER_DAYS), abs=1_000))
+
+
+def test_no_peak_is_missed_by_rounding() -> None:
+    """A risk that just reaches the threshold and falls at once alerts, though it may compute as a bit less there."""
+    missed = 0
+    for seed in range(60):
+        hazards = np.random.default_rng(seed).uniform(0.01, 0.02, BINS)
+        hazards[(BIN_EDGES_DAYS <= 14) | (BIN_EDGES_DAYS > 84)] = 2.0  # with a horizon of 70 days the peak is at day 14
+        curve = np.log(hazards).astype(np.float32)[None]
+        peak = churn_probability(curve, np.array([14.0]), 70.0)[0]
+        for threshold in (np.nextafter(peak, 1.0), peak):
+            if crossing_days(curve, np.zeros(1), 70.0, threshold)[0] < NEVER:
+                missed += peak < threshold
+                rules = replace(RULES, thresholds=(float(threshold),), rearm=0.0, horizon_days=70.0)
+                run = Run(engine(rules, Constant(curve)))
+                run.events(Happened(BUY, day(0)))
+                assert [each.at_ms for each in run.silence(EVER)] == [pytest.approx(day(15), abs=1)]
+    assert missed
 
 
 def test_a_threshold_out_of_reach_leaves_no_timer() -> None:
