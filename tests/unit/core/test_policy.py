@@ -366,6 +366,15 @@ def test_a_complaint_does_not_wait_but_counts() -> None:
     assert [each.at_ms for each in run.silence(EVER)] == [day(13)]
 
 
+def test_a_complaint_from_before_an_alert_does_not_end_its_cool_down() -> None:
+    """The clock may be ahead of what comes: the cool-down runs from the latest alert, not from the last one told."""
+    run = cooled(10.0)
+    run.events(Happened(BUY, day(0)))
+    [latest] = run.silence(day(6.0))
+    assert [each.at_ms for each in run.events(Happened(REFUND, day(1)), Happened(BUY, day(2)))] == [day(1)]
+    assert run.silence(EVER)[0].at_ms == latest.at_ms + 10 * DAY_MS
+
+
 def test_an_erased_user_has_no_cool_down() -> None:
     """Whoever comes back under the same name is somebody new."""
     run = cooled(100.0, 0.1, 0.6, 0.1, 0.6)
