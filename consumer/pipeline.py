@@ -91,6 +91,10 @@ class Pipeline:
         """By partition, where it is, for the watchdog."""
         return self._owner.standings()
 
+    def use(self, worker: Worker) -> None:
+        """Decide by this worker from the next micro-batch on; one that is under way ends as it began."""
+        self._worker = worker
+
     # The loop.
 
     async def run(self, stop: asyncio.Event, until: Callable[[], bool] = lambda: False) -> None:

@@ -11,14 +11,18 @@ from consumer.adapters.http import HttpServer
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.metrics import Metrics
+from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import topic_problems
-from consumer.assembly import build_rules, build_worker
+from consumer.assembly import build_rules, build_worker, with_policy
+from consumer.batch import Worker
 from consumer.companions import Companions
 from consumer.errors import ConfigurationError, UnavailableError
 from consumer.health import Health
 from consumer.loop_guard import LoopGuard
 from consumer.pipeline import Pipeline, World
+from consumer.policy_file import load_policy
+from consumer.policy_watch import PolicyWatch
 from consumer.settings import Settings
 from consumer.watch import Watch
 
@@ -59,12 +63,23 @@ async def run_service(settings: Settings) -> None:
         later.push_async_callback(source.close)
         world = World(source, store, changelog, SystemClock(), metrics)
         pipeline = Pipeline(world, worker, build_rules(settings), health)
+        companions.start(_policy_watch(settings, worker, pipeline, metrics).run())
         watch.serving(source, pipeline)
         source.subscribe(companions.watched(pipeline.assigned), companions.watched(pipeline.revoked))
         companions.start(watch.count_members())
         companions.start(_probe(source, health))
         await pipeline.run(stop)
         log.info("stopped")
+
+
+def _policy_watch(settings: Settings, worker: Worker, pipeline: Pipeline, metrics: Metrics) -> PolicyWatch:
+    path, manifest = settings.policy_file, verified_manifest(settings.model_dir)
+    return PolicyWatch(
+        path,
+        load=lambda: load_policy(path, manifest, settings.timezone),
+        use=lambda policy: pipeline.use(with_policy(worker, policy)),
+        telemetry=metrics,
+    )
 
 
 async def _connected(settings: Settings, health: Health, stop: asyncio.Event) -> KafkaSource | None:

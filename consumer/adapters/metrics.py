@@ -79,6 +79,10 @@ class Metrics:
         self._loop_blocks = Counter(
             LOOP_BLOCKED.metric.removesuffix("_total"), "Times that the event loop was blocked.", registry=registry
         )
+        self._policy = Gauge("ebbtide_policy_info", "1: the policy in force.", ["hash"], registry=registry)
+        self._policy_failures = Counter(
+            "ebbtide_policy_reload_failures", "Changed policies that were refused.", registry=registry
+        )
         self._lasting = {
             check: Gauge(
                 check.metric,
@@ -169,6 +173,15 @@ class Metrics:
     def loop_blocked(self) -> None:
         """It is blocked; may be called from any thread."""
         self._loop_blocks.inc()
+
+    def policy_in_force(self, digest: str) -> None:
+        """See `PolicyTelemetry.policy_in_force`."""
+        self._policy.clear()
+        self._policy.labels(digest).set(1)
+
+    def policy_refused(self) -> None:
+        """See `PolicyTelemetry.policy_refused`."""
+        self._policy_failures.inc()
 
     def lasting(self, check: Check, lasting_s: Mapping[Subject, float]) -> None:
         """By partition if the check is, how long what it sees has lasted; 1 if it is wrong at once."""
