@@ -57,7 +57,7 @@ class Engine:
         if len(events) == 0:
             return []
         hazards = self.score(states, events.row)
-        complaint = np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
+        complaint = is_complaint(events)
         is_target = self.fold_rules.is_target(events.kind)
         decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, before)
         if len(decisions) == 0:
@@ -74,6 +74,11 @@ class Engine:
             batch = tokens(part, length)
             hazards[members] = self.scorer.log_hazards(batch, part.header["days"].astype(np.int64))
         return hazards
+
+
+def is_complaint(events: Events) -> np.ndarray:
+    """Which events say that the customer is displeased."""
+    return np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
 
 
 def _by_length(days: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

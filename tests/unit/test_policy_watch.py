@@ -25,7 +25,7 @@ from consumer.policy_file import PolicyInForce, load_policy
 from consumer.policy_watch import PolicyWatch
 from consumer.ports import Message, Record
 from consumer.settings import DEFAULT_MODEL_DIR
-from histories import RULES, day, engine
+from histories import day, engine
 from schemas.alert import RetentionAlert
 from schemas.event import EventType
 from schemas.manifest import load_manifest
@@ -159,6 +159,10 @@ class Changing(MemorySource):
         return await super().poll(max_records, timeout_ms)
 
 
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 async def risks_alerted(path: Path, change_at: int | None) -> list[float]:
     """At what risk a silent customer is alerted, if the threshold rises before the record of that day."""
     rows = [event("calm", EventType.PURCHASE, day(0))]
@@ -168,7 +172,7 @@ async def risks_alerted(path: Path, change_at: int | None) -> list[float]:
     worker = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0), metrics), metrics, watermark_delay_ms=0)
 
     async def change() -> None:
-        path.write_text(LATE + "\n")
+        write(path, LATE + "\n")
         await watch.look()
 
     source = Changing([(0, Record(offset, 0, *row)) for offset, row in enumerate(rows)], change_at, change)
@@ -181,7 +185,7 @@ async def risks_alerted(path: Path, change_at: int | None) -> list[float]:
         use=lambda policy: pipeline.use(with_policy(worker, policy)),
         telemetry=metrics,
     )
-    path.write_text(EARLY)
+    write(path, EARLY)
     await watch.look()
     await pipeline.assigned([0])
     await pipeline.run(asyncio.Event(), until=lambda: source.is_exhausted and pipeline.is_caught_up)
