@@ -13,6 +13,7 @@ from rich.table import Table
 
 from consumer.cli_common import FAILED, AsJson, console, explained, reading, run_async, say_how_read
 from consumer.cli_models import add_to
+from consumer.cli_policy import policy_app
 from consumer.errors import EbbtideError
 from consumer.logs import configure_logging
 from consumer.settings import Settings, load_settings
@@ -28,6 +29,7 @@ schemas_app = typer.Typer(help="The contracts as JSON Schema files.", no_args_is
 topics_app = typer.Typer(help="The Kafka topics that the service needs.", no_args_is_help=True)
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(topics_app, name="topics")
+app.add_typer(policy_app, name="policy")
 
 
 @app.command()
@@ -59,12 +61,13 @@ def replay(
     events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
     out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl, dead_letters.jsonl and summary.json.")],
     partitions: Annotated[int, typer.Option(min=1, help="As many as the topic has whose run is repeated.")] = 4,
+    policy: Annotated[Path | None, typer.Option(help="A policy.toml; default: the one that the settings name.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The service's pipeline over a file, without servers: same alerts, same ids."""
     from consumer.replay import replay as replay_events
 
-    settings = load_settings(clock="watermark")
+    settings = load_settings(clock="watermark", **({"policy_file": policy} if policy else {}))
     configure_logging(settings.model_copy(update={"log_level": "warning"}))  # nothing connects, nothing to say
     with reading(events, settings) as path:
         summary, report = replay_events(path, out, settings, partitions)

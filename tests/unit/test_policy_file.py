@@ -10,41 +10,8 @@ from consumer.core.conduct import ActionCaps, Conduct, ControlGroup, QuietHours,
 from consumer.core.policy import PolicyRules
 from consumer.policy_file import PolicyError, in_force, load_policy, read_policy
 from consumer.settings import DEFAULT_MODEL_DIR, DEFAULT_POLICY_FILE
+from policy_texts import EVERYTHING, TIERS
 from schemas.manifest import Manifest, Thresholds, load_manifest
-
-TIERS = """[[tiers]]
-name = "at_risk"
-threshold = 0.5
-[[tiers]]
-name = "critical"
-threshold = "model"
-"""
-EVERYTHING = f"""
-language = "zh"
-grace_days = 3
-cooldown_days = 2.5
-min_target_events = 2
-{TIERS}
-[quiet_hours]
-from = "21:30"
-to = 08:00:00
-timezone = "Asia/Shanghai"
-[budget]
-alerts_per_day = 40
-[consent]
-require = false
-[control_group]
-share = 0.2
-salt = "spring"
-[value]
-horizon_days = 90
-prior_spend = 35
-prior_purchases = 5
-[actions]
-cap_days = 7
-[actions.caps_days]
-win_back_message = 30
-"""
 
 
 @pytest.fixture(scope="module")
