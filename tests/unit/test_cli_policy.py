@@ -72,7 +72,7 @@ def test_what_a_policy_comes_to_is_shown() -> None:
 
 def test_a_plan_is_a_table_or_numbers_and_files(log: Path) -> None:
     """The numbers on standard output are those in the folder; the table marks the same best threshold."""
-    costs = ("--margin", 50, "--offer-cost", 2, "--save-rate", 0.2)
+    costs = ("--margin", 50_000, "--offer-cost", 2_000, "--save-rate", 0.2)
     asked = ebbtide("policy", "plan", "--events", log, *costs, "--out", "planned", "--json")
     numbers = json.loads(asked.stdout)
     assert numbers == json.loads(Path("planned/plan.json").read_text())
