@@ -143,6 +143,10 @@ WRONG = {
         "budget = 3\nactions.caps_days = 4\n" + TIERS,
         ["1: budget must be", "2: caps_days must"],
     ),
+    "quiet hours without end": (
+        TIERS + '[quiet_hours]\nfrom = "08:00"\nto = "08:00"',
+        ["7: quiet_hours: from and to are the same"],
+    ),
     "tiers that are a number": ("tiers = 3", ["1: tiers must be tables, each under [[tiers]]"]),
     "too many tiers": (TIERS * 2, ["1: tiers must be one or two"]),
     "no tiers": ("tiers = []", ["1: tiers must be one or two"]),
