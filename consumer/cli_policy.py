@@ -73,6 +73,8 @@ def plan(
         costs = Costs(margin, offer_cost, save_rate)
     elif (margin, offer_cost, save_rate) != (None, None, None):
         raise ConfigurationError("--margin, --offer-cost and --save-rate are of use together only")
+    if out is not None:
+        import consumer.policy_plot  # noqa: F401 (if matplotlib is missing, that is better said before the work)
     settings = shop_settings(timezone)
     configure_logging(settings.model_copy(update={"log_level": "warning"}))
     with reading(events, settings) as path:

@@ -18,6 +18,14 @@ from schemas.manifest import Manifest
 from schemas.policy import ACTIONS, TABLES, PolicyFile, PolicyTier, Problem, tier_problems
 
 DEFAULT_REARM = 0.05
+_PLAINLY = {  # where the validator speaks of Python's types
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "dict_type": "must be a table",
+    "tuple_type": "must be tables, each under [[tiers]]",
+    "too_short": "must be one or two",
+    "too_long": "must be one or two",
+}
 _TIERS = TypeAdapter(tuple[PolicyTier, ...])
 
 
@@ -51,7 +59,7 @@ class PolicyInForce:
 def read_policy(path: Path) -> PolicyText:
     """The file, valid by itself; raises `PolicyError` naming all that is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a text with a mark
         raw = tomllib.loads(text)
     except OSError as error:
         raise PolicyError(f"{path}: {error.strerror or error}") from error
@@ -132,8 +140,8 @@ def _explained(detail: Mapping[str, Any]) -> Problem:
         model = TABLES.get(table)
         known = [field.alias or each for each, field in model.model_fields.items()] if model else []
         return path, f"{name!r} is no key {f'of {table}' if table else 'of a policy'}{_hint(str(name), known)}"
-    if detail["type"] == "missing":
-        return path, f"{name} is missing"
+    if detail["type"] in _PLAINLY:
+        return path, f"{name} {_PLAINLY[detail['type']]}"
     reason = detail["msg"].removeprefix("Value error, ")
     if detail["loc"][-1] == "[key]":
         return path, reason + _hint(str(name), ACTIONS)

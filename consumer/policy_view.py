@@ -33,7 +33,7 @@ def plan_table(plan: Plan) -> Table:
     with_money = plan.best.net is not None
     table = Table(
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         show_edge=False,
         title=f"{plan.events:,} events of {plan.users:,} customers, judged over {plan.period.days:,.0f} days",
     )
@@ -55,7 +55,7 @@ def plan_notes(plan: Plan) -> str:
     return (
         f"from: the threshold. precision: no purchase in the {days} days after the alert.\n"
         f"caught: of the {plan.lost:,} times that {days} days passed after a purchase without\n"
-        "another, those alerted before they had passed; lead: so many days before (median).\n"
+        "another, those alerted before they had passed; lead: how long before (median).\n"
         f"Alerts of the last {days} days cannot be judged, and are not counted.\n"
         f"Best: from {plan.best.threshold:.4g} on, with {best}."
     )

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from schemas.alert import Action, Tier
 
@@ -82,6 +82,12 @@ class PolicyQuietHours(_Table):
     end: LocalTime = Field(alias="to")
     timezone: Annotated[str, AfterValidator(_zone)] | None = Field(None, description="The shop's if absent.")
 
+    @model_validator(mode="after")
+    def _lasting(self) -> "PolicyQuietHours":
+        if self.start == self.end:
+            raise ValueError("from and to are the same: that may mean never or always")
+        return self
+
 
 class PolicyBudget(_Table):
     """How many alerts people can take care of."""
@@ -125,7 +131,9 @@ class PolicyFile(_Table):
     )
     grace_days: Days = Field(7.0, description="No alert so soon after a purchase, complaints aside.")
     cooldown_days: Days = Field(0.0, description="No alert so soon after the customer's last one, complaints aside.")
-    min_target_events: Annotated[int, Field(ge=0)] = Field(1, description="Customers with fewer are not alerted.")
+    min_target_events: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        1, description="Customers with fewer are not alerted."
+    )
     tiers: Annotated[tuple[PolicyTier, ...], Field(strict=False, min_length=1, max_length=len(Tier))]
     quiet_hours: PolicyQuietHours | None = None
     budget: PolicyBudget | None = None

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import typer
 from inprocess import serving
-from service_process import Finished, ebbtide, metric, service
+from service_process import Finished, ServiceProcess, ebbtide, metric, service
 from typer.testing import CliRunner
 
 from consumer.cli import app
 from consumer.embedded import KafkaServer, RedisServer
-from support import Shop, event, shop_settings
+from consumer.policy_file import read_policy
+from support import POLICIES, Shop, event, shop_settings, until
 
 JUNE_MS = 1_748_736_000_000  # 2025-06-01, 00:00 UTC
 
@@ -277,3 +278,36 @@ async def test_the_endpoints_tell_how_it_is(kafka: KafkaServer, valkey: RedisSer
         assert metric(exposition, "ebbtide_rejects_total", code="invalid_json") == 1
         assert metric(exposition, "ebbtide_dependency_up") == 2
         assert metric(exposition, "ebbtide_partitions_live") == 2
+
+
+async def test_a_changed_policy_is_taken_up_while_running(
+    kafka: KafkaServer, valkey: RedisServer, tmp_path: Path
+) -> None:
+    """A wrong one is told with its line and counted, and the service goes on; a right one is named by its hash."""
+    policy = Path(shutil.copy(POLICIES / "no_grace.toml", tmp_path / "policy.toml"))
+    shop = Shop(shop_settings(kafka, valkey, policy_file=policy))
+    await shop.create_topics()
+
+    async def value(process: ServiceProcess, name: str, **labels: str) -> float:
+        return metric((await process.get("/metrics"))[1], name, **labels)
+
+    async with service(shop.settings, tmp_path) as process:
+        await process.until_ready()
+        first = read_policy(policy)
+        await until(lambda: process.lines("policy in force"), "the first policy")
+        assert await value(process, "ebbtide_policy_info", hash=first.digest) == 1
+        change(policy, "threshold = 2")
+        await until(lambda: process.lines("policy refused"), "a policy refused")
+        [refused] = process.lines("policy refused")
+        assert refused["why"].startswith(f"{policy}:{len(first.text.splitlines()) + 1}: ")
+        assert await value(process, "ebbtide_policy_reload_failures_total") == 1
+        change(policy, "salt = 'spring'")
+        await until(lambda: len(process.lines("policy in force")) == 2, "the second policy")
+        assert await value(process, "ebbtide_policy_info", hash=read_policy(policy).digest) == 1
+        assert await value(process, "ebbtide_policy_info") == 1
+
+
+def change(policy: Path, last_line: str) -> None:
+    """The policy that the tests share, with one more line in its last table, put in place as a whole."""
+    policy.with_suffix(".new").write_text((POLICIES / "no_grace.toml").read_text() + last_line + "\n")
+    policy.with_suffix(".new").rename(policy)

@@ -1,10 +1,15 @@
 """policy.toml: what it says, and what is said about one that is wrong."""
 
+import re
+import tomllib
 from dataclasses import replace
 from datetime import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consumer.core.conduct import ActionCaps, Conduct, ControlGroup, QuietHours, SpendPrior
 from consumer.core.policy import PolicyRules
@@ -12,6 +17,7 @@ from consumer.policy_file import PolicyError, in_force, load_policy, read_policy
 from consumer.settings import DEFAULT_MODEL_DIR, DEFAULT_POLICY_FILE
 from policy_texts import EVERYTHING, TIERS
 from schemas.manifest import Manifest, Thresholds, load_manifest
+from schemas.policy import PolicyFile
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +139,18 @@ WRONG = {
     "a share above one": (TIERS + "[control_group]\nshare = 1.5", ["8: share: input should be less than or equal"]),
     "a long salt": (TIERS + f'[control_group]\nsalt = "{"é" * 33}"', ["8: salt: has more than 64 bytes"]),
     "a truth that is a word": (TIERS + '[consent]\nrequire = "yes"', ["8: require: input should be a valid boolean"]),
-    "a table that is a number": ("budget = 3\n" + TIERS, ["1: budget: input should be a valid dictionary"]),
+    "a table that is a number": (
+        "budget = 3\nactions.caps_days = 4\n" + TIERS,
+        ["1: budget must be", "2: caps_days must"],
+    ),
+    "quiet hours without end": (
+        TIERS + '[quiet_hours]\nfrom = "08:00"\nto = "08:00"',
+        ["7: quiet_hours: from and to are the same"],
+    ),
+    "tiers that are a number": ("tiers = 3", ["1: tiers must be tables, each under [[tiers]]"]),
+    "too many tiers": (TIERS * 2, ["1: tiers must be one or two"]),
+    "no tiers": ("tiers = []", ["1: tiers must be one or two"]),
+    "a number beyond all sense": ("min_target_events = 99999999999999999999\n" + TIERS, ["1: min_target_events: "]),
     "no TOML": (TIERS + "\n[quiet_hours\n", ["8: expected ']'"]),
     "an unfinished text": (TIERS + "\nlanguage = '''", ["8: "]),
     "a key twice": (TIERS + "name = 'critical'", ["7: cannot overwrite"]),
@@ -176,3 +193,49 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(PolicyError, match=why) as error:
             read_policy(path)
         assert str(error.value).startswith(str(path))
+
+
+def test_line_ends_and_marks_of_other_systems_do_not_matter(tmp_path: Path) -> None:
+    """A text as some editors write it means the same, and its lines are counted the same."""
+    path = tmp_path / "policy.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + TIERS.replace("\n", "\r\n").encode())
+    assert read_policy(path).policy == read_policy(written(tmp_path, TIERS)).policy
+    path.write_bytes(b"\xef\xbb\xbf" + TIERS.replace("0.5", "5").replace("\n", "\r\n").encode())
+    with pytest.raises(PolicyError, match=r"policy\.toml:3: threshold"):
+        read_policy(path)
+
+
+KEYS = [line.split(" = ")[0] for line in EVERYTHING.splitlines() if " = " in line]
+VALUES = [
+    "0",
+    "-1",
+    "1.5",
+    "1e400",
+    "nan",
+    "true",
+    '""',
+    '"x"',
+    "[]",
+    "[1]",
+    "{}",
+    "{ a = 1 }",
+    "1979-05-27",
+    "07:32:00",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(VALUES)), min_size=1, max_size=4))
+def test_no_value_makes_reading_fail(changes: list[tuple[str, str]]) -> None:
+    """Whatever stands for the values: a policy comes of it, or lines with file, line and reason."""
+    text = EVERYTHING
+    for key, value in changes:
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
+    with TemporaryDirectory() as folder:
+        path = written(Path(folder), text)
+        try:
+            policy = read_policy(path).policy
+        except PolicyError as error:
+            lines = str(error).split("\n")
+            assert all(re.fullmatch(rf"{re.escape(str(path))}:\d+: .+", line) for line in lines)
+        else:
+            assert PolicyFile.model_validate(tomllib.loads(text)) == policy
