@@ -16,7 +16,7 @@ import numpy as np
 from consumer.core.decode import id_hash
 from consumer.core.events import Events
 
-_DTYPES = ("<i8", "<i8", "<i1", "<u8", "<f8", "<f8", "<f8", "<f8", "?")
+_DTYPES = ("<i8", "<i8", "<i1", "<u8", "<f8", "<f8", "<f8", "<f8", "?", "S32", "S32", "S4")
 _EVENT = np.dtype([(field.name, dtype) for field, dtype in zip(fields(Events), _DTYPES, strict=True)])
 _HASH_BITS = 64
 

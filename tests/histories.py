@@ -36,6 +36,9 @@ class Happened:
     dwell_s: float = 0.0
     sentiment: float = float("nan")
     coupon: bool = False
+    item: str = ""
+    category: str = ""
+    language: str = ""
 
 
 def day(number: float) -> int:
@@ -58,6 +61,9 @@ def columns(history: Sequence[Happened], first_id: int = 1_000) -> Events:
         np.array([each.dwell_s for each in history], np.float64),
         np.array([each.sentiment for each in history], np.float64),
         np.array([each.coupon for each in history], np.bool_),
+        np.array([each.item.encode() for each in history], "S32"),
+        np.array([each.category.encode() for each in history], "S32"),
+        np.array([each.language.encode() for each in history], "S4"),
     )
 
 
@@ -85,6 +91,9 @@ def random_states(users: int = 120, events: int = 2_000, seed: int = 7) -> State
             dwell_s=rng.gamma(1.0, 60.0, size=events),
             sentiment=np.where(rng.random(events) < 0.9, np.nan, rng.uniform(-1, 1, size=events)),
             coupon=rng.random(events) < 0.1,
+            item=rng.choice([b"", b"lamp", b"chair", b"a-name-of-exactly-thirty-2-bytes"], events).astype("S32"),
+            category=rng.choice([b"", b"light", b"seats"], events).astype("S32"),
+            language=rng.choice([b"", b"en", b"zh"], events).astype("S4"),
         ),
         fold_rules(),
     )

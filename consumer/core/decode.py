@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 from pydantic import ValidationError
 
 from consumer.core.events import ERASE, KIND_OF, Events
+from consumer.core.state import NAME_BYTES
 from schemas.dead_letter import RejectCode
 from schemas.event import MAX_ID_CHARS, ShopEvent
 
@@ -149,7 +151,24 @@ def _sentiment(event: ShopEvent) -> float:
     return float("nan") if event.rating is None else max(-1.0, (event.rating - 3.0) / 2.0)
 
 
-_NOTHING = (0, ERASE, 0, 0.0, 0.0, 0.0, float("nan"), False)
+def _name(label: str | None) -> bytes:
+    """An item or category as a state can keep it; a longer one is not kept, since cut short it would be another."""
+    if not label:
+        return b""
+    name = label.encode()
+    return name if len(name) <= NAME_BYTES and name[-1] else b""  # numpy takes a trailing NUL for padding
+
+
+@lru_cache(maxsize=1024)
+def _language(locale: str | None) -> bytes:
+    """The language of a locale such as de-DE, zh_Hans_CN or en."""
+    code = (locale or "").replace("_", "-").partition("-")[0].lower()
+    return code.encode() if len(code) in (2, 3) and code.isascii() and code.isalpha() else b""
+
+
+_NOTHING = (0, ERASE, 0, 0.0, 0.0, 0.0, float("nan"), False, b"", b"", b"")
+_NAME = f"S{NAME_BYTES}"
+_DTYPES = tuple(np.dtype(each) for each in ("i8", "i1", "u8", "f8", "f8", "f8", "f8", "?", _NAME, _NAME, "S4"))
 
 
 def _columns(parsed: list[ShopEvent | _Tombstone], rows: list[int]) -> Events:
@@ -163,12 +182,14 @@ def _columns(parsed: list[ShopEvent | _Tombstone], rows: list[int]) -> Events:
             (event.dwell_ms or 0.0) / 1000.0,
             _sentiment(event),
             event.coupon is not None,
+            _name(event.item_id),
+            _name(event.category),
+            _language(event.locale),
         )
         if isinstance(event, ShopEvent)
         else _NOTHING
         for event in parsed
     ]
     columns = list(zip(*values, strict=True)) if values else [()] * len(_NOTHING)
-    dtypes = (np.int64, np.int8, np.uint64, np.float64, np.float64, np.float64, np.float64, np.bool_)
-    arrays: list[np.ndarray] = [np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True)]
+    arrays = [np.array(column, dtype) for column, dtype in zip(columns, _DTYPES, strict=True)]
     return Events(np.array(rows, np.int64), *arrays)

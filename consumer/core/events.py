@@ -25,6 +25,9 @@ class Events:
     dwell_s: np.ndarray  # float64; 0 where absent
     sentiment: np.ndarray  # float64; NaN where no opinion was given
     coupon: np.ndarray  # bool
+    item: np.ndarray  # S32; empty where absent or longer
+    category: np.ndarray  # S32; empty where absent or longer
+    language: np.ndarray  # S4: ISO 639 code of the locale; empty where absent
 
     def __len__(self) -> int:
         return len(self.row)

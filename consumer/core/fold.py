@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from consumer.core.affinity import like
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
 from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, SUM_DECIMALS, USER_DAY, States, reset
@@ -168,6 +169,9 @@ def _add(states: States, events: Events, day: np.ndarray, slot: np.ndarray, rule
     header["last_target_ms"][rows] = np.where(target, np.maximum(last_target_ms, events.time_ms), last_target_ms)
     header["target_events"][rows] += target
     header["unsubscribed"][rows] |= events.kind == UNSUBSCRIBE
+    speaks = events.language != b""
+    header["language"][rows[speaks]] = events.language[speaks]
+    like(header, events, day)
     next_id = header["next_id"][rows]
     header["recent_ids"][rows, next_id] = events.id_hash
     header["next_id"][rows] = (next_id + 1) % RECENT_IDS

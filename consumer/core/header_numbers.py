@@ -9,7 +9,7 @@ import numpy as np
 
 from consumer.core.state import NO_DAY, NO_TIME, TRIGGER_ACTIONS
 
-_SHORT: Final = 8 + TRIGGER_ACTIONS  # first days, totals and float32 numbers
+_SHORT: Final = 9 + TRIGGER_ACTIONS  # first days, totals, float32 numbers and a language
 NUMBERS: Final = _SHORT + 8
 NUMBER_BYTES: Final = np.array([4] * _SHORT + [8] * 7 + [1])  # at most: then times and an id, then flags
 _NO_DAY: Final = np.array(NO_DAY).astype(np.uint32)
@@ -28,6 +28,7 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
         header["affinity_day"].astype(np.uint32) - _NO_DAY,
         header["sample_risk"].view(np.uint32),
         header["published_risk"].view(np.uint32),
+        header["language"].view(np.uint32),
         *(header["triggered_day"].astype(np.uint32) - _NO_DAY).T,
         first_ms - NO_TIME,
         last_ms - first_ms,
@@ -46,16 +47,17 @@ def to_numbers(header: np.ndarray, first_day: np.ndarray) -> np.ndarray:
 
 def from_numbers(header: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """The inverse: set these fields of `header` (U,); returns the oldest kept days, uint32 (U,)."""
-    first_day, since_none, since_bought, target_events, others, affinity, sample, published, *triggered = numbers[
-        :, :_SHORT
-    ].T.astype(np.uint32)
+    short = numbers[:, :_SHORT].T.astype(np.uint32)
+    first_day, since_none, since_bought, target_events, others = short[:5]
+    affinity, sample_risk, published_risk, language, *triggered = short[5:]
     evicted = since_none + _NO_DAY
     header["evicted_day"] = evicted
     header["evicted_purchase_day"] = evicted - since_bought
     header["target_events"] = target_events
     header["events"] = target_events + others
     header["affinity_day"] = affinity + _NO_DAY
-    header["sample_risk"], header["published_risk"] = sample.view("<f4"), published.view("<f4")
+    header["sample_risk"], header["published_risk"] = sample_risk.view("<f4"), published_risk.view("<f4")
+    header["language"] = language.view("S4")
     header["triggered_day"] = np.stack(triggered, axis=1) + _NO_DAY
     _set_times(header, numbers[:, _SHORT:-2].T.astype(np.int64))
     header["anchor_id"] = numbers[:, -2]

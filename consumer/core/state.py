@@ -65,6 +65,7 @@ HEADER = np.dtype(
         ("sample_risk", "<f4"),
         ("sample_flags", "u1"),
         ("published_risk", "<f4"),  # the score that other teams were last told; 0: none
+        ("language", "S4"),  # ISO 639 code of the last locale
         ("affinity_day", "<i4"),  # to which the weights of favourites are decayed
         ("categories", FAVOURITE, (FAVOURITE_CATEGORIES,)),  # see consumer.core.affinity
         ("items", FAVOURITE, (FAVOURITE_ITEMS,)),

@@ -327,3 +327,22 @@ def test_iso_times_are_the_instant_they_name(moment: datetime) -> None:
         expected = int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000 // 1)
         [time_ms] = one(value(occurred_at=moment.isoformat(timespec="milliseconds"))).events.time_ms.tolist()
         assert abs(time_ms - expected) <= 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("SKU-1", b"SKU-1"), ("é" * 16, "é".encode() * 16), ("é" * 17, b""), ("x" * 33, b""), ("", b""), ("a\0", b"")],
+)
+def test_names_that_a_state_cannot_keep_are_left_out(given: str, kept: bytes) -> None:
+    """An item or category of up to 32 bytes is kept whole, a longer one not at all."""
+    events = one(value(item_id=given, category=given)).events
+    assert events.item.tolist() == events.category.tolist() == [kept]
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [("de-DE", b"de"), ("zh_Hans_CN", b"zh"), ("EN", b"en"), ("fil-PH", b"fil"), ("x", b""), ("日本", b""), ("", b"")],
+)
+def test_the_language_is_the_locale_s(locale: str, language: bytes) -> None:
+    """A locale's first part in lower case, if it can be the code of a language."""
+    assert one(value(locale=locale)).events.language.tolist() == [language]
