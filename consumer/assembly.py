@@ -28,7 +28,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     context = AlertContext(scorer.version, policy.rules.horizon_days, policy.conduct, settings.target)
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     return Worker(
-        Engine(fold_rules, Policy(policy.rules, calendar), scorer),
+        Engine(fold_rules, Policy(policy.rules, calendar), scorer, policy.conduct),
         Messages(topics, context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),
@@ -40,7 +40,7 @@ def with_policy(worker: Worker, policy: PolicyInForce) -> Worker:
     engine, messages = worker.engine, worker.messages
     return replace(
         worker,
-        engine=replace(engine, policy=Policy(policy.rules, engine.policy.calendar)),
+        engine=replace(engine, policy=Policy(policy.rules, engine.policy.calendar), conduct=policy.conduct),
         messages=replace(messages, context=replace(messages.context, conduct=policy.conduct)),
     )
 

@@ -1,17 +1,20 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from consumer.core.actions import choose
 from consumer.core.alerts import Evidence, gather_evidence
-from consumer.core.events import KIND_OF, Events, rounds
+from consumer.core.conduct import Conduct
+from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.policy import Policy
 from consumer.core.state import BINS, MAX_DAYS, States
 from consumer.ports import Scorer
+from schemas.alert import Action
 from schemas.event import EventType
 
 _COMPLAINTS = tuple(KIND_OF[kind] for kind in (EventType.REFUND, EventType.SUPPORT_TICKET, EventType.UNSUBSCRIBE))
@@ -24,6 +27,7 @@ class Engine:
     fold_rules: FoldRules
     policy: Policy
     scorer: Scorer
+    conduct: Conduct = field(default_factory=Conduct)
 
     def on_events(self, states: States, events: Events) -> tuple[np.ndarray, list[Evidence]]:
         """Fold, score and decide every event, in place; returns each event's `Fate` and the alerts in order.
@@ -32,17 +36,23 @@ class Engine:
         """
         fate = np.zeros(len(events), np.int8)
         evidence: list[Evidence] = []
+        acted: list[Evidence] = []
         for index in rounds(events.row):
             part = events.take(index)
-            evidence += self.on_silence(states, part.row, part.time_ms)
+            evidence += self._fired(states, part.row, part.time_ms)
+            if (part.kind == ERASE).any():  # what was done about users is forgotten with them
+                acted, evidence = acted + self._acted(states, evidence), []
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
             evidence += self._after_fold(states, part.take(folded), index[folded], before[folded])
-        return fate, evidence
+        return fate, acted + self._acted(states, evidence)
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
+        return self._acted(states, self._fired(states, rows, until_ms))
+
+    def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
         evidence = []
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
@@ -65,6 +75,15 @@ class Engine:
         position = np.argsort(events.row)
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
         return [gather_evidence(states, decisions, self.policy, of_event)]
+
+    def _acted(self, states: States, evidence: list[Evidence]) -> list[Evidence]:
+        """With the actions, which are noted in `states`."""
+        return [replace(each, actions=self._chosen(states, each)) for each in evidence]
+
+    def _chosen(self, states: States, evidence: Evidence) -> list[Action]:
+        reasons = [evidence.contributions(index) for index in range(len(evidence.decisions))]
+        has_consent = evidence.header["unsubscribed"] == 0
+        return choose(states.header, evidence.decisions, has_consent, evidence.day, reasons, self.conduct)
 
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""

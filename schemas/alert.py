@@ -26,9 +26,11 @@ class Cause(StrEnum):
 class Action(StrEnum):
     """What marketing could do about it."""
 
+    COUPON = "coupon"
     RECOMMENDATION = "recommendation"
     WIN_BACK_MESSAGE = "win_back_message"
     CUSTOMER_SERVICE_CALLBACK = "customer_service_callback"
+    NONE = "none"
 
 
 class Reason(BaseModel):
@@ -75,7 +77,9 @@ class RetentionAlert(BaseModel):
     risk_curve: list[CurvePoint]
     reasons: list[Reason]
     features: dict[str, float | None] = Field(description="Rolling features at `decided_at`; null: undefined.")
-    suggested_actions: list[Action]
+    suggested_actions: list[Action] = Field(
+        description="What was triggered. `none`: no consent, in the control group, or too soon after the last of it."
+    )
     control_group: bool = Field(description="Held out: measure, but do not contact.")
     model_version: str
     source: Provenance

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from consumer.core.actions import TIERS, Contributions
 from consumer.core.conduct import Conduct, ControlGroup
 from consumer.core.features import rolling
 from consumer.core.fold import Target
@@ -16,7 +17,7 @@ from consumer.core.state import States
 from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
 
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
-TIERS = tuple(Tier)
+_CAUSES = {BY_SILENCE: "silence", BY_COMPLAINT: "complaint", BY_EVENT: "last_event"}
 _TOLD_WINDOWS_DAYS = (30, 90)  # shorter ones say little about somebody who is about to be lost
 
 
@@ -27,8 +28,17 @@ class Evidence:
     decisions: Decisions
     features: list[dict[str, float | None]]  # one for each decision; None: undefined
     curve: list[list[float]]  # (M, len(CURVE_AT_DAYS))
-    last_ms: np.ndarray  # (M,)
+    header: np.ndarray  # (M,) of their states
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
+    day: np.ndarray  # (M,) local day of the decision
+    actions: Sequence[Action] = ()  # of each decision, once they are chosen
+
+    def contributions(self, index: int) -> Contributions:
+        """What the cause of decision `index` added to the risk, and what the customer's history accounts for."""
+        decisions = self.decisions
+        before = float(decisions.before[index])
+        added = float(decisions.probability[index]) - before
+        return (_CAUSES[int(decisions.cause[index])], added), ("history", before)
 
 
 def gather_evidence(states: States, decisions: Decisions, policy: Policy, event: np.ndarray) -> Evidence:
@@ -41,8 +51,9 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
         decisions,
         _snapshots(rolling(states.take(rows), day, _TOLD_WINDOWS_DAYS)),
         curve.reshape(len(rows), -1).round(6).tolist(),
-        states.header["last_ms"][rows],
+        states.header[rows],
         event,
+        day,
     )
 
 
@@ -75,25 +86,25 @@ def build_alert(
     """The alert of decision `index`."""
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
-    cause = int(decisions.cause[index])
     features = evidence.features[index]
+    is_control = in_control_group(user_id, context.conduct.control)
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
         user_id=user_id,
         tier=tier,
-        cause=Cause.SILENCE if cause == BY_SILENCE else Cause.EVENT,
+        cause=Cause.SILENCE if decisions.cause[index] == BY_SILENCE else Cause.EVENT,
         churn_probability=round(float(decisions.probability[index]), 6),
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
         risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
-        reasons=_reasons(decisions, index, _history_text(features, context.target)),
+        reasons=_reasons(evidence, index, _history_text(features, context.target)),
         features=features,
-        suggested_actions=[_action(cause, tier)],
-        control_group=in_control_group(user_id, context.conduct.control),
+        suggested_actions=[Action.NONE if is_control else evidence.actions[index]],
+        control_group=is_control,
         model_version=context.model_version,
         source=provenance,
-        last_event_at=instant(int(evidence.last_ms[index])),
+        last_event_at=instant(int(evidence.header["last_ms"][index])),
         episode_started_at=instant(int(decisions.episode_ms[index])),
         decided_at=instant(int(decisions.at_ms[index])),
         emitted_at=instant(emitted_ms),
@@ -121,26 +132,17 @@ def instant(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
 
 
-def _action(cause: int, tier: Tier) -> Action:
-    if cause == BY_COMPLAINT:
-        return Action.CUSTOMER_SERVICE_CALLBACK
-    return Action.RECOMMENDATION if tier is Tier.AT_RISK else Action.WIN_BACK_MESSAGE
-
-
-def _reasons(decisions: Decisions, index: int, history: str) -> Sequence[Reason]:
-    """What the decision's cause added to the risk, and what the customer's history accounts for."""
-    code, text = {
-        BY_SILENCE: (
-            "silence",
-            f"Nothing heard for {decisions.silence_days[index]:.0f} days since the last active day.",
-        ),
-        BY_COMPLAINT: ("complaint", "The customer has just complained, returned something or unsubscribed."),
-        BY_EVENT: ("last_event", "What the customer did last changed the outlook."),
-    }[int(decisions.cause[index])]
-    probability, before = float(decisions.probability[index]), float(decisions.before[index])
+def _reasons(evidence: Evidence, index: int, history: str) -> Sequence[Reason]:
+    """The contributions, each with a sentence."""
+    texts = {
+        "silence": f"Nothing heard for {evidence.decisions.silence_days[index]:.0f} days since the last active day.",
+        "complaint": "The customer has just complained, returned something or unsubscribed.",
+        "last_event": "What the customer did last changed the outlook.",
+        "history": history,
+    }
     return [
-        Reason(code=code, contribution=round(probability - before, 6), text=text),
-        Reason(code="history", contribution=round(before, 6), text=history),
+        Reason(code=code, contribution=round(contribution, 6), text=texts[code])
+        for code, contribution in evidence.contributions(index)
     ]
 
 
