@@ -11,6 +11,7 @@ from consumer.core.decode import Limits
 from consumer.core.fold import FoldRules
 from consumer.core.policy import Policy
 from consumer.messages import Messages, Topics
+from consumer.next_items import load_next_items
 from consumer.owner import CommitPace
 from consumer.pipeline import Rules
 from consumer.policy_file import PolicyInForce, load_policy
@@ -20,13 +21,14 @@ from consumer.settings import Settings
 
 
 def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
-    """Loads and verifies model and policy; raises `ConfigurationError`."""
+    """Loads and verifies model, policy and the table of next items; raises `ConfigurationError`."""
     scorer = OnnxScorer(settings.model_dir, settings.target)
     policy = load_policy(settings.policy_file, scorer.manifest, settings.timezone)
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    context = AlertContext(scorer.version, policy.rules.horizon_days, policy.conduct, settings.target)
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
+    next_items = load_next_items(settings.next_items_file)
+    context = AlertContext(scorer.version, policy.rules.horizon_days, policy.conduct, settings.target, next_items)
+    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.triggers_prefix)
     return Worker(
         Engine(fold_rules, Policy(policy.rules, calendar), scorer, policy.conduct),
         Messages(topics, context, telemetry),

@@ -59,7 +59,7 @@ def demo(
 @explained
 def replay(
     events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
-    out: Annotated[Path, typer.Option(help="Folder for alerts.jsonl, dead_letters.jsonl and summary.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for alerts, triggers, dead letters and summary.")],
     partitions: Annotated[int, typer.Option(min=1, help="As many as the topic has whose run is repeated.")] = 4,
     policy: Annotated[Path | None, typer.Option(help="A policy.toml; default: the one that the settings name.")] = None,
     as_json: AsJson = False,

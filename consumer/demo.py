@@ -34,7 +34,7 @@ CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
 _START_DEADLINE_S = 60.0
 _LOOK_EVERY_S = 0.25
 INTERRUPTED = 130
-_NAMES = ("events_topic", "alerts_topic", "dead_letters_topic", "state_topic", "group_id")
+_NAMES = ("events_topic", "alerts_topic", "dead_letters_topic", "triggers_prefix", "state_topic", "group_id")
 
 
 def run_demo(events: Path | None, keep: bool, console: Console) -> int:

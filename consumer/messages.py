@@ -1,4 +1,4 @@
-"""What leaves the service as Kafka records: alerts and dead letters."""
+"""What leaves the service as Kafka records: alerts, the triggers that go with them, and dead letters."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from consumer.core.alerts import AlertContext, Evidence, build_alert, instant
 from consumer.core.decode import Rejection
+from consumer.core.triggers import build_trigger
 from consumer.ports import Message, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
 from schemas.event import MAX_TIME_MS
+from schemas.trigger import MarketingTrigger
 
 MAX_ORIGINAL_BYTES = 1024 * 1024  # of key and value each: with both in base64, a dead letter is still sent on
 
@@ -29,6 +31,7 @@ class Topics:
     events: str = "shop.events"
     alerts: str = "retention.alerts"
     dead_letters: str = "shop.dead-letters"
+    triggers_prefix: str = "marketing.triggers"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Messages:
         origins: Sequence[Origin],
         now_ms: int,
     ) -> defaultdict[int, list[Message]]:
-        """Alert records by partition, each user's in order of decision."""
+        """Alert records by partition, each user's in order of decision, with the trigger of each after it."""
         outgoing: defaultdict[int, list[Message]] = defaultdict(list)
         for part in evidence:
             for index, row in enumerate(part.decisions.row.tolist()):
@@ -62,11 +65,19 @@ class Messages:
                 delay_s = (now_ms - record.timestamp_ms) / 1000 if record else None
                 self.telemetry.alert(alert.tier, alert.cause, delay_s)
                 outgoing[provenance.partition].append(self._alert(alert))
+                trigger = build_trigger(alert, part.header[index], self.context.conduct, self.context.next_items)
+                if trigger:
+                    outgoing[provenance.partition].append(self._trigger(trigger))
         return outgoing
 
     def _alert(self, alert: RetentionAlert) -> Message:
         value = alert.model_dump_json().encode()
         return Message(self.topics.alerts, alert.user_id.encode(), value, (("alert_id", alert.alert_id.encode()),))
+
+    def _trigger(self, trigger: MarketingTrigger) -> Message:
+        self.telemetry.trigger(trigger.action)
+        topic, value = f"{self.topics.triggers_prefix}.{trigger.action}", trigger.model_dump_json().encode()
+        return Message(topic, trigger.user_id.encode(), value, (("trigger_id", trigger.trigger_id.encode()),))
 
     def rejected(
         self, partition: int, records: Sequence[Record], rejected: Sequence[Rejection], now_ms: int

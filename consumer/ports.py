@@ -260,6 +260,9 @@ class Telemetry(Protocol):
     def alert(self, tier: str, cause: str, delay_s: float | None) -> None:
         """An alert was published, `delay_s` after its event was produced (None: raised by silence)."""
 
+    def trigger(self, action: str) -> None:
+        """A trigger was published."""
+
     def timers(self, count: int) -> None:
         """Silence timers fired."""
 

@@ -90,8 +90,7 @@ async def repartition(settings: Settings, into: str | None, choices: Choices) ->
 
 
 def _target(settings: Settings, state_topic: str) -> Settings:
-    taken = (settings.state_topic, settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
-    if state_topic in taken:
+    if state_topic in settings.topics:
         raise ConfigurationError(f"{state_topic} is in use: choose another topic with --into")
     return settings.model_copy(update={"state_topic": state_topic})
 

@@ -22,11 +22,12 @@ from consumer.tally import Tally
 from schemas.alert import RetentionAlert
 from schemas.read_report import ReadReport
 
-ALERTS_FILE, DEAD_LETTERS_FILE, SUMMARY_FILE = "alerts.jsonl", "dead_letters.jsonl", "summary.json"
+ALERTS_FILE, TRIGGERS_FILE, DEAD_LETTERS_FILE = "alerts.jsonl", "triggers.jsonl", "dead_letters.jsonl"
+SUMMARY_FILE = "summary.json"
 
 
 def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tuple[dict[str, object], ReadReport]:
-    """Write alerts, dead letters and a summary to `out`; returns the summary, and what was unusual about the log."""
+    """Write all results to `out`; returns the summary, and what was unusual about the log."""
     metrics = Metrics()
     worker = build_worker(settings, metrics)
     tally = Tally(verified_manifest(settings.model_dir))
@@ -36,6 +37,7 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         alerts = stack.enter_context((out / ALERTS_FILE).open("wb"))
+        triggers = stack.enter_context((out / TRIGGERS_FILE).open("wb"))
         dead_letters = stack.enter_context((out / DEAD_LETTERS_FILE).open("wb"))
 
         def deliver(message: Message) -> None:
@@ -43,6 +45,8 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
             if message.topic == settings.alerts_topic:
                 alerts.write(message.value + b"\n")
                 tally.alert(RetentionAlert.model_validate_json(message.value))
+            elif message.topic in settings.trigger_topics:
+                triggers.write(message.value + b"\n")
             else:
                 dead_letters.write(message.value + b"\n")
                 tally.dead_letters += 1

@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from consumer.core.actions import TRIGGERED
 from consumer.core.fold import Target
 from consumer.errors import ConfigurationError
 
@@ -74,6 +75,9 @@ class Settings(BaseSettings):
     events_topic: str = Field("shop.events", description="Input; a record's key must be its user id.")
     alerts_topic: str = Field("retention.alerts", description="Output: RetentionAlert records, keyed by user id.")
     dead_letters_topic: str = Field("shop.dead-letters", description="Records that cannot be used.")
+    triggers_prefix: str = Field(
+        "marketing.triggers", description="Output: MarketingTrigger records, one topic for each action: PREFIX.ACTION."
+    )
     state_topic: str = Field("ebbtide.state", description="Compacted changelog; as many partitions as the input.")
     partitions: int = Field(4, ge=1, description="For `ebbtide topics create`.")
     replication_factor: int = Field(1, ge=1, description="For `ebbtide topics create`.")
@@ -105,6 +109,10 @@ class Settings(BaseSettings):
     model_dir: Path = Field(DEFAULT_MODEL_DIR, description="Folder with manifest.json and the ONNX graph.")
     policy_file: Path = Field(
         DEFAULT_POLICY_FILE, description="Who is alerted, and what may be done; a change is taken up while running."
+    )
+
+    next_items_file: Path | None = Field(
+        None, description="Of `ebbtide train next-items`: what triggers name as bought next by others."
     )
 
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
@@ -162,14 +170,24 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
-        topics = (self.events_topic, self.alerts_topic, self.dead_letters_topic, self.state_topic)
-        if len(set(topics)) < len(topics):
-            raise ValueError(f"the four topics must differ: {', '.join(topics)}")
+        if len(set(self.topics)) < len(self.topics):
+            raise ValueError(f"the topics must differ: {', '.join(self.topics)}")
         if self.kafka_security_protocol.startswith("SASL") and not (
             self.kafka_sasl_username and self.kafka_sasl_password
         ):
             raise ValueError("SASL needs kafka_sasl_username and kafka_sasl_password")
         return self
+
+    @property
+    def trigger_topics(self) -> tuple[str, ...]:
+        """One for each action."""
+        return tuple(f"{self.triggers_prefix}.{action}" for action in TRIGGERED)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that are read or written."""
+        own = (self.events_topic, self.alerts_topic, self.dead_letters_topic, self.state_topic)
+        return own + self.trigger_topics
 
     @classmethod
     def settings_customise_sources(

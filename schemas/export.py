@@ -15,6 +15,7 @@ from schemas.alert import RetentionAlert
 from schemas.compatibility import Schema, breaks_producers, breaks_readers
 from schemas.dead_letter import DeadLetter
 from schemas.event import ShopEvent
+from schemas.trigger import MarketingTrigger
 
 FOLDER: Final = Path(__file__).parent / "json"
 
@@ -65,6 +66,7 @@ CONTRACTS: Final = (
     Contract("shop-event", ShopEvent, "validation"),
     Contract("retention-alert", RetentionAlert, "serialization"),
     Contract("dead-letter", DeadLetter, "serialization"),
+    Contract("marketing-trigger", MarketingTrigger, "serialization"),
 )
 
 

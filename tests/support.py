@@ -54,6 +54,7 @@ def shop_settings(kafka: KafkaServer, valkey: RedisServer, **overrides: Any) -> 
         "redis_url": valkey.url,
         "events_topic": f"{shop}.events",
         "alerts_topic": f"{shop}.alerts",
+        "triggers_prefix": f"{shop}.triggers",
         "dead_letters_topic": f"{shop}.dead-letters",
         "state_topic": f"{shop}.state",
         "group_id": shop,

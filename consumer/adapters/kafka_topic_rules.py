@@ -51,6 +51,7 @@ def plan(settings: Settings) -> list[TopicPlan]:
         TopicPlan(settings.state_topic, settings.partitions, _CHANGELOG | safe),
         TopicPlan(settings.alerts_topic, settings.partitions, safe),
         TopicPlan(settings.dead_letters_topic, settings.partitions, large | safe),
+        *(TopicPlan(name, settings.partitions, safe) for name in settings.trigger_topics),
     ]
 
 

@@ -22,6 +22,7 @@ class Metrics:
         )
         self._rejects = Counter("ebbtide_rejects", "Dead letters, by code.", ["code"], registry=registry)
         self._alerts = Counter("ebbtide_alerts", "Alerts published.", ["tier", "cause"], registry=registry)
+        self._triggers = Counter("ebbtide_triggers", "Triggers published.", ["action"], registry=registry)
         self._timers = Counter(
             "ebbtide_timers_fired",
             "Silence timers fired by time passing, rather than just before an event.",
@@ -118,6 +119,10 @@ class Metrics:
         self._alerts.labels(tier, cause).inc()
         if delay_s is not None:
             self._delays.observe(delay_s)
+
+    def trigger(self, action: str) -> None:
+        """See `Telemetry.trigger`."""
+        self._triggers.labels(action).inc()
 
     def timers(self, count: int) -> None:
         """See `Telemetry.timers`."""

@@ -14,6 +14,7 @@ from consumer.core.fold import Target
 from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
+from consumer.core.triggers import NextItems
 from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
 
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
@@ -73,6 +74,7 @@ class AlertContext:
     horizon_days: float
     conduct: Conduct = field(default_factory=Conduct)
     target: Target = "purchase"
+    next_items: NextItems = field(default_factory=dict)
 
 
 def build_alert(

@@ -41,7 +41,12 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
     due_ms = states.header["due_ms"].tolist()
     timers = {user: due for user, value, due in zip(users, packed, due_ms, strict=True) if value and due != NO_TIME}
     return Truth(
-        alerts=[json.loads(each.value or b"") for part in messages.values() for each in part],
+        alerts=[
+            json.loads(each.value or b"")
+            for part in messages.values()
+            for each in part
+            if each.topic == settings.alerts_topic
+        ],
         states={user: value for user, value in zip(users, packed, strict=True) if value},
         timers=timers,
         dead_letters=_dead_letters(origins, decoded.rejected, of_event, fate),

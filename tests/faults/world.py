@@ -131,6 +131,7 @@ def _settings(plan: Plan, bootstrap_servers: str, redis_url: str) -> Settings:
         "redis_url": redis_url,
         "events_topic": f"{shop}.events",
         "alerts_topic": f"{shop}.alerts",
+        "triggers_prefix": f"{shop}.triggers",
         "dead_letters_topic": f"{shop}.dead-letters",
         "state_topic": f"{shop}.state",
         "group_id": shop,

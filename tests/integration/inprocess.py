@@ -50,7 +50,7 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
     context = AlertContext(engine.scorer.version, engine.policy.rules.horizon_days)
-    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
+    topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic, settings.triggers_prefix)
     messages = Messages(topics, context, telemetry)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
@@ -116,7 +116,8 @@ def outcome_of(settings: Settings, engine: Engine, records: Sequence[Keyed]) -> 
     evidence = [*evidence, *engine.on_silence(states, np.arange(len(users)), until_ms)]
     origins = [Origin(0, Record(0, 0, None, None))] * len(events)
     messages = worker_of(settings, engine, Metrics(CollectorRegistry())).messages
-    alerts = messages.alerts(evidence, users, [0] * len(users), origins, 0)[0]
+    sent = messages.alerts(evidence, users, [0] * len(users), origins, 0)[0]
+    alerts = [message for message in sent if message.topic == settings.alerts_topic]
     return Outcome(
         states={user: value for user, value in zip(users, pack(states), strict=True) if value},
         alerts=by_id([json.loads(alert.value or b"") for alert in alerts]),

@@ -139,7 +139,8 @@ async def _made(settings: Settings) -> None:
 def shop(kafka: KafkaServer, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """Topics of its own, configured as a user would."""
     name = unique("simulated")
-    topics = {each: f"{name}.{each}" for each in ("events_topic", "alerts_topic", "dead_letters_topic", "state_topic")}
+    names = ("events_topic", "alerts_topic", "dead_letters_topic", "triggers_prefix", "state_topic")
+    topics = {each: f"{name}.{each}" for each in names}
     settings = Settings(kafka_bootstrap_servers=kafka.bootstrap_servers, partitions=3, **topics)
     asyncio.run(_made(settings))
     monkeypatch.setenv("EBBTIDE_KAFKA_BOOTSTRAP_SERVERS", kafka.bootstrap_servers)

@@ -232,3 +232,17 @@ def test_a_step_with_an_alert_is_urgent(bench: Bench) -> None:
     calm = [record(0, "a", "purchase", day(0)), Record(1, NOW_MS, b"a", b"?")]
     steps = bench.events({0: calm, 1: [*calm, record(2, "a", "refund", day(0.1))]})
     assert [steps[each].is_urgent for each in (0, 1)] == [False, True]
+
+
+def test_a_trigger_goes_out_beside_its_alert(bench: Bench) -> None:
+    """In the same step, and so in the same transaction: one record on the action's topic, keyed by the user."""
+    records = [record(0, "a", "purchase", day(0)), record(1, "a", "refund", day(0.1))]
+    [step] = bench.events({0: records}).values()
+    [alert] = outgoing(step, TOPICS.alerts)
+    [message] = [each for each in step.messages if each.topic.startswith(TOPICS.triggers_prefix)]
+    trigger = json.loads(message.value or b"")
+    assert (message.topic, message.key) == ("marketing.triggers.customer_service_callback", b"a")
+    assert message.headers == (("trigger_id", trigger["trigger_id"].encode()),)
+    assert (trigger["alert_id"], [trigger["action"]]) == (alert["alert_id"], alert["suggested_actions"])
+    published = bench.registry.get_sample_value("ebbtide_triggers_total", {"action": "customer_service_callback"})
+    assert published == 1.0

@@ -14,9 +14,15 @@ from schemas.compatibility import breaks_producers, breaks_readers
 from schemas.dead_letter import DeadLetter
 from schemas.event import ShopEvent
 from schemas.export import CONTRACTS, FOLDER, IncompatibleSchemaError, check, export
+from schemas.trigger import MarketingTrigger
 
-SHOP_EVENT, RETENTION_ALERT, DEAD_LETTER = (contract.schema() for contract in CONTRACTS)
-EXAMPLES = {"shop-event": ShopEvent, "retention-alert": RetentionAlert, "dead-letter": DeadLetter}
+SHOP_EVENT, RETENTION_ALERT, DEAD_LETTER, _ = (contract.schema() for contract in CONTRACTS)
+EXAMPLES = {
+    "shop-event": ShopEvent,
+    "retention-alert": RetentionAlert,
+    "dead-letter": DeadLetter,
+    "marketing-trigger": MarketingTrigger,
+}
 DEVICE = {"type": "object", "properties": {"os": {"type": "string"}}, "required": ["os"]}
 
 Change = Callable[[dict[str, Any]], object]
