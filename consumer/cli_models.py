@@ -154,6 +154,24 @@ def train_calibrate(
     say_adapted(out, manifest)
 
 
+@train_app.command("next-items")
+@explained
+def train_next_items(
+    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
+    out: Annotated[Path, typer.Option(help="JSON file, for the setting `next_items_file`.")],
+    timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
+) -> None:
+    """What customers who bought an item bought next, for triggers. Needs the extra `files`."""
+    from model_export.next_items import write_next_items
+    from schemas.read_report import ReadReport
+
+    settings, report = shop_settings(timezone), ReadReport()
+    with reading(events, settings) as path:
+        table = write_next_items(path, out, settings.timezone, report)
+    say_how_read(report)
+    print(f"{out}: what is bought next after {len(table):,} items, from {report.purchases:,} purchases")
+
+
 @train_app.command("ablate")
 @explained
 def train_ablate(
