@@ -1,6 +1,7 @@
 """How large packed states are after whole real logs, and how long packing takes (`make bench-state`).
 
-Every state gets a risk curve of random float32 numbers, which take as much room as a model's.
+Every state gets a risk curve of random float32 numbers, which take as much room as a model's. The logs name no items:
+users with everything that a state can hold get favourites by hand.
 """
 
 import argparse
@@ -12,11 +13,11 @@ from time import perf_counter
 
 import numpy as np
 
-from consumer.core.calendar import Calendar
+from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.decode import decode
 from consumer.core.fold import FoldRules, fold
 from consumer.core.packing import pack, unpack
-from consumer.core.state import BINS, MAX_DAYS, States, empty_states
+from consumer.core.state import BINS, FAVOURITE, MAX_DAYS, States, empty_states
 from schemas.event import MAX_TIME_MS
 from schemas.files import read_events
 
@@ -56,6 +57,25 @@ def first_days(states: States, days: int) -> States:
     return batch
 
 
+def with_everything(states: States) -> States:
+    """The same users with all places for favourites taken, alerted, triggered, sampled and told of."""
+    rng = np.random.default_rng(2)
+    full = states.take(np.arange(len(states)))
+    header = full.header
+    for kept, pattern in (("categories", "category-{:04d}"), ("items", "SKU-{:08d}")):
+        favourites = np.empty(header[kept].shape, FAVOURITE)
+        numbers = rng.integers(10_000, size=header[kept].shape)
+        favourites["name"] = [[pattern.format(each) for each in row] for row in numbers.tolist()]
+        favourites["weight"] = rng.exponential(5.0, header[kept].shape)
+        header[kept] = favourites
+    today = header["last_ms"] // DAY_MS
+    header["language"], header["affinity_day"], header["triggered_day"] = b"en", today, today[:, None]
+    header["last_alert_ms"] = header["sample_ms"] = header["last_ms"] + 12_345_678
+    header["sample_risk"], header["published_risk"] = rng.random(len(full)), rng.random(len(full))
+    header["sample_flags"] = 1
+    return full
+
+
 def measured(name: str, states: States) -> Figures:
     """Sizes of all, and times of one batch."""
     sizes = np.array([len(value) for value in pack(states)])
@@ -91,12 +111,12 @@ def main() -> None:
     rows = []
     for log in LOGS:
         states = folded(options.data / log / "events.csv.xz")
-        rows.append(measured(log, states))
+        rows += [measured(log, states), measured(f"{log}, with everything", with_everything(states))]
     rows += [measured(f"{log}, {days} days each", first_days(states, days)) for days in (3, MAX_DAYS)]
-    print(f"{'':30}{'users':>8}{'days':>7}{'mean':>7}{'p50':>7}{'p99':>7} bytes {'pack':>7}{'unpack':>8} µs/user")
+    print(f"{'':35}{'users':>8}{'days':>7}{'mean':>7}{'p50':>7}{'p99':>7} bytes {'pack':>7}{'unpack':>8} µs/user")
     for row in rows:
         print(
-            f"{row.name:30}{row.users:8,}{row.mean_days:7.1f}{row.bytes_mean:7.0f}{row.bytes_p50:7.0f}"
+            f"{row.name:35}{row.users:8,}{row.mean_days:7.1f}{row.bytes_mean:7.0f}{row.bytes_p50:7.0f}"
             f"{row.bytes_p99:7.0f}       {row.pack_us:7.1f}{row.unpack_us:8.1f}"
         )
     options.out.parent.mkdir(parents=True, exist_ok=True)
