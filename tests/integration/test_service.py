@@ -86,6 +86,25 @@ async def test_alerts_are_keyed_and_marked(shop: Shop) -> None:
         assert alert["source"] == place
 
 
+async def test_a_trigger_is_published_with_its_alert(shop: Shop) -> None:
+    """The topic of the alert's action, and no other, holds one trigger, with what the user likes."""
+    async with serving(shop):
+        key, bought = event("anna", "purchase", JUNE_MS)
+        assert bought is not None
+        liked = {"item_id": "lamp", "category": "light", "locale": "de-DE"}
+        records = [(key, json.dumps(json.loads(bought) | liked).encode()), event("anna", "refund", JUNE_MS + HOUR_MS)]
+        await shop.produce(records)
+        await shop.settled()
+        [alert] = await shop.alerts()
+        found = {topic.rpartition(".")[2]: await shop.read(topic) for topic in shop.settings.trigger_topics}
+        [record] = found.pop("customer_service_callback")
+        trigger = json.loads(record.value)
+        assert not any(found.values())
+        assert (record.key, record.headers) == (b"anna", (("trigger_id", trigger["trigger_id"].encode()),))
+        assert (trigger["alert_id"], trigger["language"]) == (alert["alert_id"], "de")
+        assert (trigger["favourite_items"], trigger["favourite_categories"]) == (["lamp"], ["light"])
+
+
 def bad_records() -> dict[str, Keyed]:
     """One record of every kind that cannot be used, by the code that it must get."""
     future_ms = now_ms() + HOUR_MS

@@ -10,7 +10,7 @@ from consumer.adapters.kafka_topic_rules import TopicFacts, plan, problems
 from consumer.adapters.topics import create_topics, partition_count, topic_problems
 from consumer.embedded import KafkaServer, RedisServer
 from consumer.settings import Settings
-from support import shop_settings
+from support import shop_settings, until
 
 
 @pytest.fixture
@@ -25,6 +25,11 @@ async def create(settings: Settings, name: str, configs: Mapping[str, str], part
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs))])
+
+        async def is_known() -> bool:  # a broker learns of a new topic a little later than it says
+            return name in await admin.list_topics()
+
+        await until(is_known, f"{name} is known")
     finally:
         await admin.close()
 
