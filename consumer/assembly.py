@@ -2,8 +2,10 @@
 
 from consumer.adapters.onnx_scorer import OnnxScorer
 from consumer.batch import Worker
+from consumer.catalogues import load_languages
 from consumer.commit import ClaimRules
 from consumer.core.alerts import AlertContext
+from consumer.core.baseline import baseline_of
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
 from consumer.core.fold import FoldRules
@@ -23,14 +25,20 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     calendar = Calendar(settings.timezone)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     policy = Policy(_policy_rules(settings, scorer), calendar)
-    context = AlertContext(scorer.version, policy.rules.horizon_days, settings.control_share, settings.target)
+    context = AlertContext(
+        scorer.version, policy.rules.horizon_days, settings.control_share, settings.target, load_languages()
+    )
     topics = Topics(settings.events_topic, settings.alerts_topic, settings.dead_letters_topic)
     return Worker(
-        Engine(fold_rules, policy, scorer),
+        Engine(fold_rules, policy, scorer, baseline_of(_shop(scorer), settings.target, policy.rules.horizon_days)),
         Messages(topics, context, telemetry),
         telemetry,
         int(settings.watermark_delay_s * 1000),
     )
+
+
+def _shop(scorer: OnnxScorer) -> dict[str, float]:
+    return dict(zip(scorer.manifest.shop_token_names, scorer.manifest.shop_token, strict=True))
 
 
 def _policy_rules(settings: Settings, scorer: OnnxScorer) -> PolicyRules:

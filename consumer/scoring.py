@@ -1,15 +1,17 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from consumer.core.alerts import Evidence, gather_evidence
+from consumer.core.baseline import Baseline
 from consumer.core.events import KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.policy import Policy
+from consumer.core.reasons import Moments, explain
 from consumer.core.state import BINS, MAX_DAYS, States
 from consumer.ports import Scorer
 from schemas.event import EventType
@@ -24,6 +26,7 @@ class Engine:
     fold_rules: FoldRules
     policy: Policy
     scorer: Scorer
+    baseline: Baseline
 
     def on_events(self, states: States, events: Events) -> tuple[np.ndarray, list[Evidence]]:
         """Fold, score and decide every event, in place; returns each event's `Fate` and the alerts in order.
@@ -34,15 +37,18 @@ class Engine:
         evidence: list[Evidence] = []
         for index in rounds(events.row):
             part = events.take(index)
-            evidence += self.on_silence(states, part.row, part.time_ms)
+            evidence += self._fired(states, part.row, part.time_ms)
             before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
             evidence += self._after_fold(states, part.take(folded), index[folded], before[folded])
-        return fate, evidence
+        return fate, self._explained(evidence)
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
+        return self._explained(self._fired(states, rows, until_ms))
+
+    def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> list[Evidence]:
         evidence = []
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
@@ -64,6 +70,23 @@ class Engine:
         position = np.argsort(events.row)
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
         return [gather_evidence(states, decisions, self.policy, of_event)]
+
+    def _explained(self, evidence: list[Evidence]) -> list[Evidence]:
+        """With reasons; those of all alerts are scored together."""
+        if not evidence:
+            return []
+        reasons = explain(
+            Moments.joined([each.moments for each in evidence]),
+            self.baseline,
+            lambda states: self.score(states, np.arange(len(states))),
+            self.policy.rules.horizon_days,
+            self.fold_rules.target,
+        )
+        ends = np.cumsum([len(each.decisions) for each in evidence]).tolist()
+        return [
+            replace(each, reasons=reasons[end - len(each.decisions) : end])
+            for each, end in zip(evidence, ends, strict=True)
+        ]
 
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""

@@ -65,7 +65,7 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
             escape(alert.user_id),
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
-            f"{alert.reasons[-1].contribution:.0%} → {alert.churn_probability:.0%}",
+            f"{alert.risk_curve[0].churn_probability:.0%} → {alert.churn_probability:.0%}",
             f"{alert.silence_days:.0f} d",
             f"{alert.features['total_target_events'] or 0:.0f}×",
             "–" if gap is None else f"{gap:.0f} d",

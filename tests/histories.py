@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consumer.core.alerts import Evidence
+from consumer.core.baseline import Baseline
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events
 from consumer.core.features import TOKEN_SIZE
@@ -106,6 +107,7 @@ def user_days(states: States, row: int = 0) -> list[dict[str, float]]:
 # With `KnownCurve` the churn probability of a calm user is exp(-(1.63 - 0.19 s)) after s <= 7 days of silence and
 # 0.74 from then on: it reaches 0.5 after 4.93 days and 0.7 after 6.70. After a refund it is 0.97 at once.
 RULES = PolicyRules(thresholds=(0.5, 0.7), rearm=0.45, horizon_days=30.0, grace_days=0.0)
+BASELINE = Baseline(churn_probability=0.4, gap_days=4.0, long_gap_days=6.0)
 AT_RISK_AFTER_DAYS = (1.63 + np.log(0.5)) / 0.19
 CRITICAL_AFTER_DAYS = (1.63 + np.log(0.7)) / 0.19
 
@@ -118,7 +120,7 @@ def engine(
 ) -> Engine:
     """An engine over `KnownCurve`, or over another scorer."""
     folding = fold_rules(timezone, target)
-    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve())
+    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve(), BASELINE)
 
 
 class Moody:

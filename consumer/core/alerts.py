@@ -1,7 +1,7 @@
 """Decisions to RetentionAlerts: ids, reasons, a snapshot of the features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from consumer.core.features import rolling
 from consumer.core.fold import Target
-from consumer.core.policy import BY_COMPLAINT, BY_EVENT, BY_SILENCE, Decisions, Policy
+from consumer.core.policy import BY_COMPLAINT, BY_SILENCE, Decisions, Policy
+from consumer.core.reason_texts import ENGLISH, Languages, told
+from consumer.core.reasons import Contribution, Moments
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
-from schemas.alert import Action, Cause, CurvePoint, Provenance, Reason, RetentionAlert, Tier
+from schemas.alert import Action, Cause, CurvePoint, Provenance, RetentionAlert, Tier
 
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 TIERS = tuple(Tier)
@@ -28,6 +30,8 @@ class Evidence:
     curve: list[list[float]]  # (M, len(CURVE_AT_DAYS))
     last_ms: np.ndarray  # (M,)
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
+    moments: Moments
+    reasons: Sequence[Sequence[Contribution]] = ()  # of each decision, once they are explained
 
 
 def gather_evidence(states: States, decisions: Decisions, policy: Policy, event: np.ndarray) -> Evidence:
@@ -36,12 +40,14 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
     hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
     curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
     day = policy.calendar.day_of(decisions.at_ms)
+    moments = Moments(states.take(rows), day, decisions.silence_days, decisions.probability)
     return Evidence(
         decisions,
-        _snapshots(rolling(states.take(rows), day, _TOLD_WINDOWS_DAYS)),
+        _snapshots(rolling(moments.states, day, _TOLD_WINDOWS_DAYS)),
         curve.reshape(len(rows), -1).round(6).tolist(),
         states.header["last_ms"][rows],
         event,
+        moments,
     )
 
 
@@ -61,6 +67,7 @@ class AlertContext:
     horizon_days: float
     control_share: float
     target: Target = "purchase"
+    languages: Languages = field(default_factory=lambda: ENGLISH)
 
 
 def build_alert(
@@ -75,7 +82,6 @@ def build_alert(
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
     cause = int(decisions.cause[index])
-    features = evidence.features[index]
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
@@ -86,8 +92,8 @@ def build_alert(
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
         risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
-        reasons=_reasons(decisions, index, _history_text(features, context.target)),
-        features=features,
+        reasons=[told(each, context.languages, context.target) for each in evidence.reasons[index]],
+        features=evidence.features[index],
         suggested_actions=[_action(cause, tier)],
         control_group=in_control_group(user_id, context.control_share),
         model_version=context.model_version,
@@ -124,31 +130,3 @@ def _action(cause: int, tier: Tier) -> Action:
     if cause == BY_COMPLAINT:
         return Action.CUSTOMER_SERVICE_CALLBACK
     return Action.RECOMMENDATION if tier is Tier.AT_RISK else Action.WIN_BACK_MESSAGE
-
-
-def _reasons(decisions: Decisions, index: int, history: str) -> Sequence[Reason]:
-    """What the decision's cause added to the risk, and what the customer's history accounts for."""
-    code, text = {
-        BY_SILENCE: (
-            "silence",
-            f"Nothing heard for {decisions.silence_days[index]:.0f} days since the last active day.",
-        ),
-        BY_COMPLAINT: ("complaint", "The customer has just complained, returned something or unsubscribed."),
-        BY_EVENT: ("last_event", "What the customer did last changed the outlook."),
-    }[int(decisions.cause[index])]
-    probability, before = float(decisions.probability[index]), float(decisions.before[index])
-    return [
-        Reason(code=code, contribution=round(probability - before, 6), text=text),
-        Reason(code="history", contribution=round(before, 6), text=history),
-    ]
-
-
-def _history_text(features: dict[str, float | None], target: Target) -> str:
-    count, gap = features["total_target_events"] or 0, features["purchase_gap_mean_days"]
-    if target == "activity":
-        return f"{count:.0f} actions so far."
-    if gap is not None:
-        return f"{count:.0f} purchases so far, {gap:.0f} days apart on average."
-    if count > 1:
-        return f"{count:.0f} purchases so far, all on one day."
-    return "One purchase so far." if count else "No purchase so far."

@@ -4,6 +4,7 @@ A `States` holds a batch of users side by side, so that folding and scoring are 
 value per user is told in `consumer.core.packing`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +92,11 @@ class States:
         """Id hash of the event that each row was last changed by."""
         slot = self.header["next_id"][rows].astype(np.int64) - 1
         return self.header["recent_ids"][rows, slot % RECENT_IDS]
+
+
+def joined(parts: Sequence[States]) -> States:
+    """The users of all parts, one after the other."""
+    return States(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("header", "days")))
 
 
 def empty_states(count: int) -> States:

@@ -19,6 +19,7 @@ from consumer.adapters.redis_store import RedisStore
 from consumer.assembly import build_rules
 from consumer.batch import Worker
 from consumer.core.alerts import AlertContext
+from consumer.core.baseline import Baseline
 from consumer.core.calendar import Calendar
 from consumer.core.decode import decode
 from consumer.core.events import ERASE
@@ -42,7 +43,7 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     calendar = Calendar(settings.timezone)
     rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=settings.grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
-    return Engine(fold_rules, Policy(rules, calendar), scorer)
+    return Engine(fold_rules, Policy(rules, calendar), scorer, Baseline(0.4, 4.0, 6.0))
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:

@@ -6,7 +6,7 @@ import pytest
 from consumer.core.alerts import AlertContext, build_alert, in_control_group, instant
 from consumer.core.state import empty_states
 from histories import Happened, columns, day, engine
-from schemas.alert import Action, Cause, Provenance, RetentionAlert, Tier
+from schemas.alert import Action, Cause, Provenance, ReasonCode, RetentionAlert, Tier
 from schemas.event import EventType
 
 VIEW, BUY, REFUND = EventType.VIEW_ITEM, EventType.PURCHASE, EventType.REFUND
@@ -29,12 +29,11 @@ def alerts(*history: Happened, silent_until: float | None = None) -> list[Retent
 
 
 def test_silence_is_told_as_such() -> None:
-    """A silence alert says how long nothing was heard, and since when."""
+    """A silence alert says for how long nothing was heard, and since when."""
     first, second = alerts(Happened(BUY, day(0.5)), silent_until=100)
     assert (first.tier, second.tier) == (Tier.AT_RISK, Tier.CRITICAL)
     assert first.cause is Cause.SILENCE
     assert first.silence_days == pytest.approx(4.93, abs=0.01)
-    assert first.reasons[0].text == "Nothing heard for 5 days since the last active day."
     assert first.last_event_at == instant(day(0.5))
     assert first.decided_at == first.episode_started_at == second.episode_started_at
     assert second.decided_at > second.episode_started_at
@@ -44,14 +43,14 @@ def test_an_event_is_told_as_such() -> None:
     """An alert raised by an event is decided at the event's time, without silence."""
     [alert] = alerts(Happened(BUY, day(0)), Happened(REFUND, day(2.5)))
     assert (alert.cause, alert.silence_days, alert.decided_at) == (Cause.EVENT, 0.0, instant(day(2.5)))
-    assert alert.reasons[0].code == "complaint"
+    assert alert.reasons[0].code == ReasonCode.REFUNDS_OR_TICKETS
 
 
 def test_only_a_complaint_asks_for_a_call() -> None:
-    """An event that is no complaint, and yet raises the risk, suggests what silence would."""
+    """An event that is no complaint, and yet raises the risk, suggests what silence would, whatever the reasons."""
     upset_day = (Happened(REFUND, day(2)), Happened(BUY, day(2.1)), Happened(VIEW, day(2.2)))
     _, alert = alerts(Happened(BUY, day(0)), *upset_day)
-    assert (alert.cause, alert.reasons[0].code) == (Cause.EVENT, "last_event")
+    assert (alert.cause, alert.reasons[0].code) == (Cause.EVENT, ReasonCode.REFUNDS_OR_TICKETS)
     assert alert.suggested_actions == [Action.WIN_BACK_MESSAGE]
 
 
@@ -61,7 +60,7 @@ def test_only_a_complaint_asks_for_a_call() -> None:
 def test_the_reasons_add_up(history: tuple[Happened, ...]) -> None:
     """The contributions of an alert's reasons are its churn probability."""
     for alert in alerts(*history, silent_until=100):
-        assert sum(each.contribution for each in alert.reasons) == pytest.approx(alert.churn_probability, abs=2e-6)
+        assert sum(each.contribution for each in alert.reasons) == pytest.approx(alert.churn_probability, abs=1e-9)
 
 
 def test_the_curve_is_that_of_the_user() -> None:
@@ -92,20 +91,6 @@ def test_short_windows_are_not_told() -> None:
     first, _ = alerts(Happened(BUY, day(0)), silent_until=100)
     assert "spend_30d" in first.features
     assert not [name for name in first.features if name.endswith(("_1d", "_7d"))]
-
-
-@pytest.mark.parametrize(
-    ("bought", "text"),
-    [
-        ((0,), "One purchase so far."),
-        ((0, 0.5), "2 purchases so far, all on one day."),
-        ((0, 4, 6), "3 purchases so far, 3 days apart on average."),
-    ],
-)
-def test_the_history_is_told_in_a_sentence(bought: tuple[float, ...], text: str) -> None:
-    """How often and how regularly the customer bought."""
-    first, _ = alerts(*(Happened(BUY, day(each)) for each in bought), silent_until=100)
-    assert first.reasons[-1].text == text
 
 
 def test_actions_fit_the_cause() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
+from consumer.core.features import TOKEN_NAMES
 from consumer.core.policy import BY_COMPLAINT, BY_SILENCE
 from consumer.core.state import BINS, NO_TIME
 from histories import (
@@ -51,16 +52,17 @@ def ids(alerts: list[Told]) -> list[str]:
 
 
 class Scripted:
-    """A scorer that gives constant hazards, the next of a list at every call."""
+    """A scorer that gives constant hazards: the first of a list after a user's first event, and so on."""
 
     version = "scripted"
 
     def __init__(self, *risks: float) -> None:
-        self._hazards = [-np.log(risk) / RULES.horizon_days for risk in risks]
+        self._log_hazards = np.log(-np.log(risks) / RULES.horizon_days)
 
     def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Scorer.log_hazards`."""
-        return np.full((len(tokens), BINS), np.log(self._hazards.pop(0)), np.float32)
+        events = np.rint(np.expm1(tokens[..., TOKEN_NAMES.index("log1p_events")]).sum(axis=1)).astype(np.int64)
+        return np.repeat(self._log_hazards[events - 1, None], BINS, axis=1).astype(np.float32)
 
 
 def scripted(*risks: float, grace_days: float = 0.0) -> Run:
