@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state bench-restore lock clean
+.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state bench-restore bench-reasons messages lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -28,6 +28,9 @@ format: $(DEV) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+messages: $(DEV) ## compile the sentences in consumer/locale
+	$(BIN)/python -m consumer.catalogues
+
 schemas: $(DEV) ## write schemas/json from the models
 	$(BIN)/ebbtide schemas export
 
@@ -54,6 +57,9 @@ bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into b
 
 bench-restore: $(DEV) ## how many users a claim brings back into Redis in a second, into bench/results/restore.json
 	$(BIN)/python -m bench.restore $(ARGS)
+
+bench-reasons: $(DEV) ## what reasons cost, and whether planted causes are named first; into bench/results/reasons.json
+	$(BIN)/python -m bench.reasons $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock

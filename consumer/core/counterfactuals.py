@@ -20,7 +20,7 @@ LATEST_PURCHASES: Final = 3  # what is compared with the earlier ones, or the la
 DEPENDENT_SHARE: Final = 1 / 3  # of purchase days with a coupon or discount
 DISAPPOINTED: Final = 0.3  # by how much an opinion is below the customer's others
 
-_EVENT_COUNTS: Final = ("views", "searches", "cart_adds", "cart_removals", "checkouts", "refunds", "tickets")
+_EVENT_COUNTS: Final = ("views", "searches", "cart_adds", "cart_removals", "checkouts", "reviews", "refunds", "tickets")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def replaced(states: States, rows: np.ndarray, findings: Sequence[Finding]) -> S
 
 
 def _sentiment(past: Past) -> Finding:
-    """Negative texts, and opinions below the customer's usual ones, as good as the others were; neutral if unknown."""
+    """Negative texts, and opinions below the customer's usual ones, as good as the others; never given if all are bad."""
     opinions, negative = past.column("opinions"), past.column("negative_texts")
     of_day = past.column("sentiment") / np.maximum(opinions, 1)
     others = mean_where(of_day, (opinions > 0) & (negative == 0))
@@ -63,6 +63,7 @@ def _sentiment(past: Past) -> Finding:
         {
             "sentiment": np.where(bad, opinions * usual[:, None], past.column("sentiment")),
             "negative_texts": np.where(bad, 0, negative),
+            "reviews": np.where(bad & np.isnan(others)[:, None], 0, past.column("reviews")),
         },
         {
             "count": np.where(bad, np.maximum(negative, 1), 0).sum(axis=1),

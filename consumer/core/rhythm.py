@@ -10,6 +10,7 @@ from consumer.core.past import Past, gaps_of, latest, mean_where
 from consumer.core.state import MAX_DAYS, States
 
 _FEWEST_GAPS: Final = 2  # with fewer, the shop's usual ones are taken
+_SPREADS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Rhythm:
     """The silence of M users; every field has shape (M,)."""
 
     affected: np.ndarray  # bool: silent for longer than is usual
-    usual_silence_days: np.ndarray  # mean and spread of the gaps: what is longer is no chance
+    usual_silence_days: np.ndarray  # mean and two spreads of the gaps: what is longer is no chance
     target_silence_days: np.ndarray  # since the end of the last target day; where there is none, of the last own one
     gap_days: np.ndarray  # mean gap between target days
     is_own: np.ndarray  # bool: the customer's own gaps, else the shop's
@@ -40,7 +41,7 @@ def rhythm_of(past: Past, target_days: np.ndarray, baseline: Baseline) -> Rhythm
     is_own = is_gap.sum(axis=1) >= _FEWEST_GAPS
     mean = np.where(is_own, mean_where(gap, is_gap), baseline.gap_days)
     spread = np.sqrt(mean_where((gap - mean[:, None]) ** 2, is_gap))
-    usual = np.where(is_own, mean + spread, baseline.long_gap_days)
+    usual = np.where(is_own, mean + _SPREADS * spread, baseline.long_gap_days)
     last_day = past.states.last_day(np.arange(len(mean))).astype(np.int64)
     has_own = past.own.any(axis=1)
     silent = past.silence_days + np.where(has_own, last_day - past.last_own_day, 0)

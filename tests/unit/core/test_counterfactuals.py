@@ -68,10 +68,17 @@ def test_bad_opinions_become_the_usual_ones() -> None:
     assert column(days, "reviews") == [0, 1, 1, 0, 1]
 
 
-def test_a_first_opinion_is_held_against_a_neutral_one() -> None:
-    """Where nothing else is known of a customer's opinions, a bad one is replaced by none either way."""
-    finding = found(ReasonCode.SENTIMENT_FALLING, [*buys(0), opinion(2, -0.9)])
-    assert finding.columns["sentiment"][0, 1] == 0.0
+def test_a_bad_opinion_that_is_the_only_one_was_never_given() -> None:
+    """Where nothing is known of how the customer judges otherwise, there is neither opinion nor review; the day stays."""
+    history = [*buys(0), opinion(2, -0.9)]
+    days = without(ReasonCode.SENTIMENT_FALLING, history)
+    assert [column(days, name) for name in ("sentiment", "negative_texts", "reviews", "events")] == [
+        [0.0, 0.0],
+        [0, 0],
+        [0, 0],
+        [1, 1],
+    ]
+    finding = found(ReasonCode.SENTIMENT_FALLING, history)
     assert np.isnan(fact(finding, "before"))
     assert (fact(finding, "count"), fact(finding, "now"), fact(finding, "ago_days")) == (1.0, -0.9, 5.0)
 

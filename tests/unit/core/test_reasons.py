@@ -51,7 +51,7 @@ def risk(silence_days: float) -> float:
 
 
 def test_a_broken_rhythm_is_the_rest_of_the_curve() -> None:
-    """It contributes what the curve rises by between mean and spread of the customer's own gaps, and now."""
+    """It contributes what the curve rises by from what is usual of the customer's own gaps until now."""
     bought = [Happened(BUY, day(at)) for at in (0, 2, 4, 6)]
     told = by_code(first_reasons(engine(LATE), *bought, silent_until=20))
     assert told[ReasonCode.RHYTHM_BROKEN] == pytest.approx(0.7 - risk(2.0), abs=1e-5)
@@ -60,10 +60,10 @@ def test_a_broken_rhythm_is_the_rest_of_the_curve() -> None:
 
 
 def test_uneven_gaps_allow_for_more_silence() -> None:
-    """A spread of gaps around the same mean leaves less of the same silence to a broken rhythm."""
+    """Two spreads around the mean gap are usual: uneven gaps leave less of the same silence to a broken rhythm."""
     bought = [Happened(BUY, day(at)) for at in (0, 1, 4, 5, 8)]
     told = by_code(first_reasons(engine(LATE), *bought, silent_until=20))
-    assert told[ReasonCode.RHYTHM_BROKEN] == pytest.approx(0.7 - risk(3.0), abs=1e-5)
+    assert told[ReasonCode.RHYTHM_BROKEN] == pytest.approx(0.7 - risk(4.0), abs=1e-5)
 
 
 def test_a_newcomer_is_measured_by_the_shop() -> None:
