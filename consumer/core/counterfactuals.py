@@ -51,7 +51,7 @@ def replaced(states: States, rows: np.ndarray, findings: Sequence[Finding]) -> S
 
 
 def _sentiment(past: Past) -> Finding:
-    """Negative texts, and opinions below the customer's usual ones, as good as the others; never given if all are bad."""
+    """Negative texts, and opinions below the customer's usual ones, as good as the others; if all are bad, none."""
     opinions, negative = past.column("opinions"), past.column("negative_texts")
     of_day = past.column("sentiment") / np.maximum(opinions, 1)
     others = mean_where(of_day, (opinions > 0) & (negative == 0))

@@ -69,7 +69,7 @@ def test_bad_opinions_become_the_usual_ones() -> None:
 
 
 def test_a_bad_opinion_that_is_the_only_one_was_never_given() -> None:
-    """Where nothing is known of how the customer judges otherwise, there is neither opinion nor review; the day stays."""
+    """Where nothing is known of how the customer judges otherwise, there is neither opinion nor review."""
     history = [*buys(0), opinion(2, -0.9)]
     days = without(ReasonCode.SENTIMENT_FALLING, history)
     assert [column(days, name) for name in ("sentiment", "negative_texts", "reviews", "events")] == [
