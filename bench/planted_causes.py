@@ -5,7 +5,6 @@ Those it hit are those who are alerted earlier with it than without it, all else
 reasons is named first, base rate and what is left (history, newcomer) aside (`make bench-reasons`).
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -171,11 +170,19 @@ def _events(kind: EventType, time_ms: np.ndarray, number: int, fields: dict[str,
     )
 
 
-def named_first(engine: Engine, shop: Customers, plant: Plant) -> Counter[str]:
-    """Of the customers whom the cause hit: how many times each group is named first."""
+@dataclass(frozen=True)
+class Hit:
+    """A customer who is alerted earlier with the cause than without it."""
+
+    first_named: str
+    earlier_days: float  # at least, where there is no alert without it
+
+
+def hits(engine: Engine, shop: Customers, plant: Plant) -> list[Hit]:
+    """Whom the cause hit, and what they are told of first."""
     without, with_it = alerts(engine, shop), alerts(engine, shop, plant)
-    return Counter(
-        alerted.first_named
-        for row, alerted in with_it.items()
-        if row not in without or alerted.at_ms < without[row].at_ms
-    )
+    end_ms = (shop.day * DAY_MS + DAY_MS // 2 + SILENT_DAYS * DAY_MS).tolist()
+    earlier_ms = {
+        row: (without[row].at_ms if row in without else end_ms[row]) - alerted.at_ms for row, alerted in with_it.items()
+    }
+    return [Hit(with_it[row].first_named, gained / DAY_MS) for row, gained in earlier_ms.items() if gained > 0]

@@ -1,7 +1,8 @@
 """What reasons cost per alert, and whether a planted cause is named first (`make bench-reasons`).
 
-Cost: microseconds of processor time to explain an alert, against those to score an event of the same customer, in batches of 256; the
-best of several runs. It depends on how many groups have something to replace, so on what the shop logs.
+Cost: microseconds of processor time to explain an alert, against those to score an event of the same customer, in
+batches of 256; the best of several runs. It depends on how many groups have something to replace, so on what the shop
+logs.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from time import process_time
 
 import numpy as np
 
-from bench.planted_causes import PLANTS, Customers, customers, named_first
+from bench.planted_causes import PLANTS, Customers, customers, hits
 from bench.state_size import folded
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
@@ -96,10 +97,17 @@ def main() -> None:
         print(f"{row.name:26}{figures}   {row.explain_us / row.score_us:7.1f}")
     named = {}
     for name, plant in PLANTS.items():
-        counts: Counter[str] = sum((named_first(engine, shop, plant) for shop in shops), Counter())
-        named[name] = {"hit": counts.total(), "code": plant.code, "named_first": dict(counts.most_common())}
-        share = counts[plant.code] / max(counts.total(), 1)
-        print(f"{name:20}{counts.total():6,} hit, {share:6.1%} {plant.code}; {dict(counts.most_common(3))}")
+        found = [hit for shop in shops for hit in hits(engine, shop, plant)]
+        counts = Counter(hit.first_named for hit in found)
+        earlier_days = float(np.median([hit.earlier_days for hit in found])) if found else 0.0
+        named[name] = {
+            "hit": len(found),
+            "median_earlier_days": round(earlier_days, 2),
+            "code": plant.code,
+            "named_first": dict(counts.most_common()),
+        }
+        share = counts[plant.code] / max(len(found), 1)
+        print(f"{name:20}{len(found):6,} hit, by {earlier_days:5.1f} days; {share:6.1%} {plant.code}; {dict(counts)}")
     result = {"cost": [asdict(row) for row in measured], "planted": named}
     options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

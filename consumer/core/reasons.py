@@ -26,7 +26,7 @@ LEAST_TOLD: Final = 0.005  # a group that contributes less is left out, and coun
 NEWCOMER_TARGET_EVENTS: Final = 2
 DECIMALS: Final = 6
 _MOST_GROWTH: Final = 3.0  # of a marginal by its share of the interaction, as a multiple
-_AT_ONCE: Final = 256  # alerts explained together, so that memory is bounded
+_AT_ONCE: Final = 128  # alerts explained together: more rows at once are slower each, and take memory
 _CODES: Final = (ReasonCode.RHYTHM_BROKEN, *(code for code, _ in GROUPS))
 
 Facts = Mapping[str, float]

@@ -1,10 +1,8 @@
 """The shipped model, customers of simulated shops, and something that happened to them: is it what they are told of?"""
 
-from collections import Counter
-
 import pytest
 
-from bench.planted_causes import PLANTS, Customers, customers, named_first
+from bench.planted_causes import PLANTS, Customers, customers, hits
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.scoring import Engine
@@ -26,6 +24,6 @@ def shops() -> list[Customers]:
 @pytest.mark.parametrize("name", ["bad review", "refund and ticket", "support ticket"])
 def test_a_planted_cause_is_named_first(engine: Engine, shops: list[Customers], name: str) -> None:
     """Most customers whom a bad experience hit are told of it before any other group of reasons."""
-    counts: Counter[str] = sum((named_first(engine, shop, PLANTS[name]) for shop in shops), Counter())
-    assert counts.total() > 200
-    assert counts[PLANTS[name].code] > counts.total() / 2
+    first_named = [hit.first_named for shop in shops for hit in hits(engine, shop, PLANTS[name])]
+    assert len(first_named) > 200
+    assert first_named.count(PLANTS[name].code) > len(first_named) / 2
