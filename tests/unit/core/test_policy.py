@@ -81,19 +81,6 @@ class Constant:
         return np.repeat(self._curve, len(tokens), axis=0)
 
 
-class Constant:
-    """A scorer that always gives the same curve."""
-
-    version = "constant"
-
-    def __init__(self, curve: np.ndarray) -> None:
-        self._curve = curve
-
-    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `Scorer.log_hazards`."""
-        return np.repeat(self._curve, len(tokens), axis=0)
-
-
 def scripted(*risks: float, grace_days: float = 0.0) -> Run:
     """A user whose risk after each event is as given, whatever the silence."""
     return Run(engine(replace(RULES, grace_days=grace_days), Scripted(*risks)))
