@@ -57,7 +57,7 @@ bench-restore: $(DEV) ## how many users a claim brings back into Redis in a seco
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
-	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded $(LOCKED) --output-file requirements/demo.lock
+	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded --extra report $(LOCKED) --output-file requirements/demo.lock
 	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --output-file requirements/run.lock
 	$(COMPILE) --constraint requirements/dev.lock requirements/build.in --output-file requirements/build.lock
 
