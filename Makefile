@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery bench-state bench-restore lock clean
+.PHONY: help demo test check format schemas train evaluate ablate faults faults-long recovery backtest bench-state bench-restore lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -48,6 +48,9 @@ faults-long: $(DEV) ## a thousand faults, for hours; goes on where it was interr
 
 recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 	PYTHONPATH=tests $(BIN)/python -m faults.recovery $(ARGS)
+
+backtest: $(DEV) ## alerts against a rule of thumb on two real logs; needs ../shared/data; pages into backtest/
+	$(BIN)/python -m bench.backtest --data $(DATA) --out backtest $(ARGS)
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)

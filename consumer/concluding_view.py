@@ -45,14 +45,16 @@ def _advantage(standing: Standing) -> str:
     if more is None:
         return ""
     by = f"{more.value * 100:+.1f} ({more.low * 100:+.1f} to {more.high * 100:+.1f}) points"
-    return by if earlier is None or isnan(earlier.value) else f"{by}\n{earlier.value:+.1f} days earlier"
+    if earlier is None or isnan(earlier.value):
+        return by
+    return f"{by}\n{abs(earlier.value):.1f} days {'earlier' if earlier.value >= 0 else 'later'}"
 
 
 def how_compared(findings: Findings) -> str:
     """What the numbers in `contest_table` count."""
     days = f"{findings.window.horizon_days:.0f}"
     return (
-        f"Precision: nothing bought in the {days} days after. In time: of {findings.lost:,} lost customers,\n"
-        f"alerted before {days} days without a purchase were over. Ours: more precise by, with\n"
-        f"95 % interval, and earlier by. {findings.too_late:,} alerts of the last {days} days are not judged."
+        f"Precision: nothing bought in the {days} days after. In time: of {findings.lost:,} lost\n"
+        f"customers, alerted before {days} days without a purchase were over. Ours: more precise\n"
+        f"by, with 95 % interval, and earlier. Alerts of the last {days} days are not judged."
     )

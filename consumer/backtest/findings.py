@@ -14,6 +14,7 @@ from consumer.backtest.recording import Curves
 from consumer.backtest.reliability import Band, reliability
 from consumer.backtest.rivals import DailyJob, ModelScore, RuleScore, best_rule, rule_scores
 from consumer.core.alerts import TIERS
+from consumer.core.calendar import DAY_MS
 from consumer.core.policy import Policy
 from schemas.alert import Tier
 
@@ -75,7 +76,7 @@ class Findings:
     def as_json(self) -> dict[str, object]:
         """As `summary.json` has it."""
         return {
-            "judged_until_ms": self.window.last_ms,
+            "stretches_followed_days": number(self.window.follow_ms / DAY_MS, 2),
             "alerts_too_late_to_judge": self.too_late,
             "customers_lost": self.lost,
             "seed": self.seed,

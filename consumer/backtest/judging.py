@@ -7,6 +7,8 @@ import numpy as np
 from consumer.backtest.history import History
 from consumer.core.calendar import DAY_MS
 
+FOLLOWED_HORIZONS = 3
+
 
 @dataclass(frozen=True)
 class Window:
@@ -26,12 +28,22 @@ class Window:
         """The last instant at which an alert can be judged."""
         return self.until_ms - self.horizon_ms
 
-    def holds(self, begun_ms: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
-        """Which alerts are judged: of stretches begun within the window, so that every method has the same before it.
+    @property
+    def follow_ms(self) -> int:
+        """For how long a stretch is followed: some horizons, less where the window is short."""
+        return max(0, min(FOLLOWED_HORIZONS * self.horizon_ms, (self.last_ms - self.from_ms) // 2))
 
-        Of older stretches a quick method has alerted already, and a slow one would be given those long lost.
+    def follows(self, begun_ms: np.ndarray) -> np.ndarray:
+        """Which stretches are followed: those of which every alert in `follow_ms` can be judged.
+
+        All are followed for equally long, so that it makes no difference how late a method usually is: of stretches
+        begun earlier a quick one has alerted already, and of stretches begun later a slow one could not yet.
         """
-        return (begun_ms >= self.from_ms) & (at_ms <= self.last_ms)
+        return (begun_ms >= self.from_ms) & (begun_ms <= self.last_ms - self.follow_ms)
+
+    def holds(self, begun_ms: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """Which alerts are judged."""
+        return self.follows(begun_ms) & (at_ms - begun_ms <= self.follow_ms)
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,5 @@ def first_alerts(stretch: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
 
 
 def lost_stretches(history: History, window: Window) -> np.ndarray:
-    """Stretches longer than the horizon, begun early enough for every alert in their first horizon to be judged."""
-    begun = (history.time_ms >= window.from_ms) & (history.time_ms <= window.last_ms - window.horizon_ms)
-    return np.flatnonzero(begun & (history.next_ms - window.horizon_ms > history.time_ms))
+    """Those of the stretches followed that are longer than the horizon."""
+    return np.flatnonzero(window.follows(history.time_ms) & (history.next_ms - window.horizon_ms > history.time_ms))

@@ -14,14 +14,15 @@ from consumer.backtest.bootstrap import Estimate
 from consumer.backtest.comparison import OURS, Standing
 from consumer.backtest.examples import examples
 from consumer.backtest.findings import Findings, Level
+from consumer.backtest.judging import Window
 from consumer.backtest.plots import plots
 from consumer.backtest.usage import usage
+from consumer.core.calendar import DAY_MS
 from model_export.canvas import svg
 from schemas.manifest import Manifest
 
 REPORT_FILE: Final = "report.html"
 _WIDE: Final = {"over_time": (11.0, 3.2)}
-_MORE_IS_BETTER: Final = {"precision": True, "recall": True, "recall_in_time": True, "silence_days": False}
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def write_page(out: Path, shop: Shop, findings: Findings, manifest: Manifest, al
         shop=shop,
         findings=findings,
         model=manifest,
+        follow=f"{findings.window.follow_ms / DAY_MS:.0f}",
         horizon=f"{findings.window.horizon_days:.0f}",
-        period=[_day(each) for each in (findings.window.from_ms, findings.window.last_ms, findings.window.until_ms)],
+        period=[_day(each) for each in _bounds_ms(findings.window)],
         plots={key: (text, svg(draw, _WIDE.get(key, (5.4, 3.7)))) for key, text, draw in _drawn(findings, manifest)},
         examples=[(each, svg(each.draw, (3.6, 2.2))) for each in shown],
         verdict=_verdict,
@@ -60,6 +62,11 @@ def write_page(out: Path, shop: Shop, findings: Findings, manifest: Manifest, al
     return path
 
 
+def _bounds_ms(window: Window) -> tuple[int, int, int, int]:
+    """Where judging begins and ends, where the log ends, and when the last stretch begins that is followed."""
+    return window.from_ms, window.last_ms, window.until_ms, window.last_ms - window.follow_ms
+
+
 def _drawn(findings: Findings, manifest: Manifest) -> Any:
     history, window = findings.history, findings.window
     used = usage(history, window, findings.everyone, manifest.alert_budget)
@@ -68,10 +75,8 @@ def _drawn(findings: Findings, manifest: Manifest) -> Any:
 
 def _verdict(standing: Standing, name: str) -> str:
     """Whether ours is clearly "better" or "worse" than a rival, else ""."""
-    difference = standing.ours_better_by.get(name)
-    if difference is None or not difference.verdict:
-        return ""
-    return "better" if (difference.verdict == "more") == _MORE_IS_BETTER[name] else "worse"
+    difference = standing.ours_earlier_days if name == "earlier" else standing.ours_better_by.get(name)
+    return {"more": "better", "less": "worse"}.get(difference.verdict, "") if difference else ""
 
 
 def _percent(value: float) -> str:
@@ -82,11 +87,11 @@ def _days(value: float) -> str:
     return f"{value:,.1f}" if np.isfinite(value) else "–"
 
 
-def _points(estimate: Estimate) -> str:
-    """A difference of shares in percentage points, with its interval."""
+def _points(estimate: Estimate) -> tuple[str, str]:
+    """A difference of shares in percentage points, and its interval."""
     if not np.isfinite(estimate.value):
-        return "–"
-    return f"{estimate.value * 100:+.1f} points ({estimate.low * 100:+.1f} to {estimate.high * 100:+.1f})"
+        return "–", ""
+    return f"{estimate.value * 100:+.1f} points", f"{estimate.low * 100:+.1f} – {estimate.high * 100:+.1f}"
 
 
 def _money(findings: Findings, level: Level) -> tuple[str, str] | None:

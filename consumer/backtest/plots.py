@@ -1,27 +1,21 @@
-"""The page's plots of when alerts came, how early, and how they compare."""
+"""The page's plots."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from consumer.backtest.bootstrap import Estimate
-from consumer.backtest.comparison import DAILY, EARLY_RULE, OURS, RULE
+from consumer.backtest.comparison import OURS
+from consumer.backtest.contest_plots import COLOURS, DASHED, Draw, caught, numbers
 from consumer.backtest.findings import Findings, Level
-from consumer.backtest.judging import lost_stretches
 from consumer.backtest.usage import Usage
 from consumer.core.alerts import TIERS
 from consumer.core.calendar import DAY_MS
 
-Draw = Callable[[Axes], None]
-COLOURS: Final = {OURS: "#0f766e", RULE: "#f59e0b", EARLY_RULE: "#fb7185", DAILY: "#6366f1"}
-NAMES: Final = {OURS: "Ebbtide", RULE: "rule: no purchase for N days", DAILY: "same model once a day"}
-RIGHT, WRONG, FAINT = "#0f766e", "#cbd5e1", "#94a3b8"
+RIGHT, WRONG = COLOURS[OURS], "#cbd5e1"
 _SERIES: Final = ("#99f6e4", "#2dd4bf", "#fbbf24", "#f97316")
-_DASHED: Final = (0, (4, 3))
-_LABELLED_DAYS: Final = (7, 14, 21, 30, 45, 60, 90, 120, 180, 270)
 
 
 def plots(findings: Findings, usage: Usage) -> Iterator[tuple[str, str, Draw]]:
@@ -35,7 +29,7 @@ def plots(findings: Findings, usage: Usage) -> Iterator[tuple[str, str, Draw]]:
         "numbers",
         "Precision against the number of alerts: along the yellow line N falls (thin: the best minimum number of "
         "purchases), along the dashed one the model's threshold. Higher at the same number is more precise.",
-        _numbers(findings),
+        numbers(findings),
     )
     level = findings.levels[0]
     yield (
@@ -48,7 +42,7 @@ def plots(findings: Findings, usage: Usage) -> Iterator[tuple[str, str, Draw]]:
         "caught",
         f"Of {findings.lost:,} lost customers, how many had been alerted so many days after their last purchase, with "
         "the same number of alerts.",
-        _caught(findings, level),
+        caught(findings, level),
     )
     if findings.bands:
         yield (
@@ -102,7 +96,7 @@ def _usage(usage: Usage) -> Draw:
     def draw(axes: Axes) -> None:
         width = usage.period_days * 0.85
         axes.bar([_date(each) for each in usage.start_ms], usage.share, width=width, align="edge", color=RIGHT)
-        axes.axhline(usage.budget, color="#b91c1c", linewidth=1.4, linestyle=_DASHED, label="budget")
+        axes.axhline(usage.budget, color="#b91c1c", linewidth=1.4, linestyle=DASHED, label="budget")
         _dates(axes)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.set_ylim(0, max(usage.budget, usage.share.max(initial=0)) * 1.3)
@@ -110,50 +104,6 @@ def _usage(usage: Usage) -> Draw:
         axes.legend(loc="upper right")
 
     return draw
-
-
-def _numbers(findings: Findings) -> Draw:
-    def draw(axes: Axes) -> None:
-        plain = [each for each in findings.rules if each.rule.least_purchases == 1]
-        _rule_lines(axes, findings, [each.alerts for each in plain], [each.precision for each in plain])
-        for each in plain:
-            if each.rule.silence_days in _LABELLED_DAYS:
-                axes.annotate(
-                    f"{each.rule.silence_days} d", (each.alerts, each.precision), fontsize=8, color="#b45309",
-                    xytext=(4, 4), textcoords="offset points",
-                )  # fmt: skip
-        model = findings.thresholds
-        axes.plot(
-            [each.alerts for each in model], [each.precision for each in model], color=COLOURS[DAILY], linewidth=1.3,
-            linestyle=_DASHED,
-        )  # fmt: skip
-        for level in findings.levels:
-            for standing in level.standings:
-                if standing.key in (OURS, DAILY):
-                    _point(axes, standing.key, len(standing.alerts), standing.figures["precision"], level)
-        axes.set_xscale("log")
-        axes.set(title="Precision by number of alerts", xlabel="alerts that can be judged", ylabel="precision")
-        axes.legend(loc="best")
-
-    return draw
-
-
-def _rule_lines(axes: Axes, findings: Findings, alerts: list[int], precision: list[float]) -> None:
-    best: dict[int, float] = {}
-    for each in sorted(findings.rules, key=lambda each: -each.alerts):
-        best[each.alerts] = max(each.precision, max(best.values(), default=0.0))
-    axes.plot(list(best), list(best.values()), color=COLOURS[RULE], linewidth=0.8, alpha=0.7)
-    axes.plot(alerts, precision, color=COLOURS[RULE], linewidth=2, label=NAMES[RULE])
-
-
-def _point(axes: Axes, key: str, alerts: int, precision: Estimate, level: Level) -> None:
-    reach = [[max(0.0, precision.value - precision.low)], [max(0.0, precision.high - precision.value)]]
-    first = level.tier is TIERS[0]
-    axes.errorbar(
-        alerts * (1.0 if key == OURS else 1.06), precision.value, yerr=reach, fmt="o" if first else "D",
-        color=COLOURS[key], label=f"{NAMES[key]}: {level.tier.replace('_', ' ')}", zorder=4,
-        markersize=7 if key == OURS else 5, markerfacecolor=COLOURS[key] if first else "white", elinewidth=1.3,
-    )  # fmt: skip
 
 
 def _silence(findings: Findings, level: Level) -> Draw:
@@ -169,31 +119,8 @@ def _silence(findings: Findings, level: Level) -> Draw:
             [clipped[right], clipped[~right]], edges, stacked=True, color=[RIGHT, WRONG],
             label=["right: nothing bought in time", "wrong: bought after all"],
         )  # fmt: skip
-        axes.axvline(findings.window.horizon_days, color="#334155", linewidth=1.2, linestyle=_DASHED)
+        axes.axvline(findings.window.horizon_days, color="#334155", linewidth=1.2, linestyle=DASHED)
         axes.set(title="How early", xlabel="days since the last purchase", ylabel="alerts", xlim=(0, end))
-        axes.legend(loc="best")
-
-    return draw
-
-
-def _caught(findings: Findings, level: Level) -> Draw:
-    lost = lost_stretches(findings.history, findings.window)
-
-    def draw(axes: Axes) -> None:
-        end = findings.window.horizon_days * 3
-        for each in level.standings:
-            among = each.alerts.take(np.flatnonzero(np.isin(each.alerts.stretch, lost)))
-            days = np.sort(findings.history.silence_days(among.stretch, among.at_ms))
-            share = np.arange(1, len(days) + 1) / max(len(lost), 1)
-            at = np.concatenate(([0.0], days, [max(end, days.max(initial=0))]))
-            height = np.concatenate(([0.0], share, share[-1:] if len(share) else [0.0]))
-            axes.step(
-                at, height, where="post", color=COLOURS[each.key], label=each.title,
-                linewidth=2.4 if each.key == OURS else 1.5, linestyle=_DASHED if each.key == DAILY else "-",
-            )  # fmt: skip
-        axes.axvline(findings.window.horizon_days, color="#334155", linewidth=1.2, linestyle=_DASHED)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.set(title="Lost customers alerted", xlabel="days since the last purchase", xlim=(0, end), ylim=(0, None))
         axes.legend(loc="best")
 
     return draw
@@ -201,7 +128,7 @@ def _caught(findings: Findings, level: Level) -> Draw:
 
 def _calibration(findings: Findings) -> Draw:
     def draw(axes: Axes) -> None:
-        axes.axline((0, 0), slope=1, color=FAINT, linewidth=1, linestyle=_DASHED)
+        axes.axline((0, 0), slope=1, color="#94a3b8", linewidth=1, linestyle=DASHED)
         foretold, happened = ([getattr(band, name) for band in findings.bands] for name in ("foretold", "happened"))
         axes.plot(foretold, happened, "o-", color=RIGHT, linewidth=2.2, markersize=5)
         axes.set(

@@ -15,6 +15,7 @@ from consumer.core.risk import churn_probability, crossing_days
 SILENCES_DAYS = tuple(range(1, 366))
 LEAST_PURCHASES = (1, 2, 3, 5, 10, 20, 50)
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98)
+_LOWEST = 1e-6  # a threshold that everybody reaches
 _FIRST_STEP, _HALVINGS = 0.005, 5  # of a threshold
 
 
@@ -136,8 +137,8 @@ class DailyJob:
         """At about the highest threshold, not above `threshold`, with at least so many alerts: it, and they."""
         raised, step, high = self.alerts(threshold), _FIRST_STEP, threshold
         low = threshold
-        while len(raised) < alerts and low > 0:
-            high, low, step = low, max(low - step, 0.0), step * 2
+        while len(raised) < alerts and low > _LOWEST:
+            high, low, step = low, max(low - step, _LOWEST), step * 2
             raised = self.alerts(low)
         for _ in range(_HALVINGS if low < threshold else 0):
             middle = (low + high) / 2
