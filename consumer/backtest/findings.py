@@ -29,6 +29,14 @@ class Alerts:
     by_silence: np.ndarray  # bool (M,)
     probability: np.ndarray  # float64 (M,)
 
+    def stretches(self, history: History) -> np.ndarray:
+        """The stretch that each belongs to.
+
+        Where dates have no time, an alert and a purchase may come at the same instant. What silence raised was then
+        raised before the purchase, and is wrong.
+        """
+        return history.stretch_of(self.user, self.at_ms - self.by_silence)
+
 
 @dataclass(frozen=True)
 class Level:
@@ -64,7 +72,7 @@ class Findings:
     @property
     def everyone(self) -> Raised:
         """The first alert of every stretch that has one, judged or not."""
-        stretch = self.history.stretch_of(self.alerts.user, self.alerts.at_ms)
+        stretch = self.alerts.stretches(self.history)
         first = first_alerts(stretch, self.alerts.at_ms)
         return Raised(stretch[first], self.alerts.at_ms[first])
 
@@ -100,7 +108,7 @@ def examine(
     """Judge, compare and count."""
     rules, job = list(rule_scores(history, window)), DailyJob.of(history, window, policy, curves)
     contest = Contest(history, window, seed)
-    stretch = history.stretch_of(alerts.user, alerts.at_ms)
+    stretch = alerts.stretches(history)
     levels = []
     for index, tier in enumerate(TIERS):
         of_tier = np.flatnonzero(alerts.tier >= index)

@@ -35,7 +35,7 @@ class Rule:
     def alerts(self, history: History, window: Window) -> Raised:
         """Those that are judged."""
         at_ms = history.time_ms + self.silence_days * DAY_MS
-        reached = (history.next_ms > at_ms) & (history.number >= self.least_purchases)
+        reached = (history.next_ms >= at_ms) & (history.number >= self.least_purchases)
         stretch = np.flatnonzero(reached & window.holds(history.time_ms, at_ms))
         return Raised(stretch, at_ms[stretch])
 
@@ -106,7 +106,7 @@ class DailyJob:
         days = self._reached(days, threshold)
         hit = np.flatnonzero(np.isfinite(days))
         at_ms = self.policy.calendar.start_of(self.curves.day[hit] + 1 + days[hit].astype(np.int64))
-        stretch = self.history.stretch_of(self.curves.user[hit], at_ms)
+        stretch = self.history.stretch_of(self.curves.user[hit], self.curves.at_ms[hit])
         first = first_alerts(stretch, at_ms)
         return Raised(stretch[first], at_ms[first]).within(self.history, self.window)
 

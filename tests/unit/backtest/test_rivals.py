@@ -22,7 +22,14 @@ def test_a_rule_alerts_once_a_stretch_that_gets_there() -> None:
     assert alerts.stretch.tolist() == [0, 2, 3, 4]
     assert (alerts.at_ms / DAY_MS).tolist() == [7.5, 22.5, 7.5, 57.5]
     assert Rule(7, 2).alerts(past, judged).stretch.tolist() == [2, 4]
-    assert Rule(10, 1).alerts(past, judged).stretch.tolist() == [2, 3, 4]
+    assert Rule(11, 1).alerts(past, judged).stretch.tolist() == [2, 3, 4]
+
+
+def test_a_rule_does_not_know_of_a_purchase_at_that_very_instant() -> None:
+    """As in logs without times of day: it alerts, and is wrong."""
+    past, judged = history({0: [0, 7]}), window(0, 400)
+    alerts = Rule(7, 1).alerts(past, judged)
+    assert alerts.are_right(past, judged).tolist() == [False, True]
 
 
 def test_every_rule_is_scored() -> None:
