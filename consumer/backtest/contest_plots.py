@@ -89,6 +89,6 @@ def caught(findings: Findings, level: Level) -> Draw:
         axes.yaxis.set_major_formatter("{x:.0%}")
         top = axes.get_ylim()[1] * 1.35  # leaves room for the legend
         axes.set(title="Lost customers alerted", xlabel="days since the last purchase", xlim=(0, end), ylim=(0, top))
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper left", frameon=True, facecolor="white", edgecolor="none", framealpha=1)
 
     return draw

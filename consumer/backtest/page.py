@@ -91,7 +91,7 @@ def _points(estimate: Estimate) -> tuple[str, str]:
     """A difference of shares in percentage points, and its interval."""
     if not np.isfinite(estimate.value):
         return "–", ""
-    return f"{estimate.value * 100:+.1f} points", f"{estimate.low * 100:+.1f} – {estimate.high * 100:+.1f}"
+    return f"{estimate.value * 100:+.1f} points", f"{estimate.low * 100:+.1f} to {estimate.high * 100:+.1f}"
 
 
 def _money(findings: Findings, level: Level) -> tuple[str, str] | None:
