@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery bench-state bench-restore bench-reasons lock clean
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -52,6 +52,9 @@ faults-long: $(DEV) ## a thousand faults, for hours; goes on where it was interr
 recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 	PYTHONPATH=tests $(BIN)/python -m faults.recovery $(ARGS)
 
+backtest: $(DEV) ## alerts against a rule of thumb on two real logs; needs ../shared/data; pages into backtest/
+	$(BIN)/python -m bench.backtest --data $(DATA) --out backtest $(ARGS)
+
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
 
@@ -63,7 +66,7 @@ bench-reasons: $(DEV) ## what reasons cost, and whether planted causes are named
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
-	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded $(LOCKED) --output-file requirements/demo.lock
+	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded --extra report $(LOCKED) --output-file requirements/demo.lock
 	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --output-file requirements/run.lock
 	$(COMPILE) --constraint requirements/dev.lock requirements/build.in --output-file requirements/build.lock
 

@@ -18,6 +18,8 @@ from consumer.errors import EbbtideError
 from consumer.logs import configure_logging
 from consumer.settings import Settings, load_settings
 
+DEMO_REPORT = Path("demo-report")
+
 app = typer.Typer(
     name="ebbtide",
     help="Tells an online shop which customer is about to be lost, why, and what to do about it.",
@@ -48,37 +50,37 @@ def run() -> None:
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running afterwards.")] = False,
     events: Annotated[Path | None, typer.Option(help="Another event file than the CDNOW log.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, summary.json and alerts.jsonl.")] = DEMO_REPORT,
 ) -> None:
     """Embedded servers, the service, and a real purchase log through it: watch, then read the summary."""
     from consumer.demo import run_demo
 
-    raise typer.Exit(run_demo(events, keep, console))
+    raise typer.Exit(run_demo(events, keep, out, console))
 
 
 @app.command()
 @explained
 def replay(
     events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
-    out: Annotated[Path, typer.Option(help="Folder for alerts, triggers, dead letters and summary.")],
+    out: Annotated[Path, typer.Option(help="Folder for alerts, triggers, outcomes, summary.json and report.html.")],
     partitions: Annotated[int, typer.Option(min=1, help="As many as the topic has whose run is repeated.")] = 4,
     policy: Annotated[Path | None, typer.Option(help="A policy.toml; default: the one that the settings name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The service's pipeline over a file, without servers: same alerts, same ids."""
+    """The service's pipeline over a file, without servers: same alerts, same ids; then a back-test of them."""
     from consumer.replay import replay as replay_events
 
     settings = load_settings(clock="watermark", **({"policy_file": policy} if policy else {}))
     configure_logging(settings.model_copy(update={"log_level": "warning"}))  # nothing connects, nothing to say
     with reading(events, settings) as path:
-        summary, report = replay_events(path, out, settings, partitions)
+        done, report = replay_events(path, out, settings, partitions)
     say_how_read(report)
     if as_json:
-        print(json.dumps(summary))
+        print(json.dumps(done.summary))
     else:
-        from consumer.tables import how_judged, summary_table
+        from consumer.concluding_view import show
 
-        console.print(summary_table(summary))
-        console.print(how_judged(summary), highlight=False)
+        show(done, console)
 
 
 @app.command()

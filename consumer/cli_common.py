@@ -22,7 +22,7 @@ console = Console()
 FAILED, WRONG_USE = 1, 2
 EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
-    "jinja2": "evaluate", "lightgbm": "evaluate", "matplotlib": "evaluate", "scipy": "evaluate", "sklearn": "evaluate",
+    "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
 }  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

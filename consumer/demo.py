@@ -17,14 +17,18 @@ from rich.console import Console
 
 from consumer.adapters.feed import Alerts, Feed, Progress
 from consumer.adapters.metrics import Metrics
+from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.topics import create_topics
 from consumer.assembly import build_worker
+from consumer.concluding import ALERTS_FILE, Replay, conclude
+from consumer.concluding_view import show
 from consumer.demo_view import View
 from consumer.embedded import kafka_server, redis_server
 from consumer.embedded_process import EmbeddedServerError, ServerProcess
 from consumer.errors import ConfigurationError, EbbtideError
+from consumer.replay import curves_of
 from consumer.settings import DEFAULT_MODEL_DIR, Settings, load_settings
-from consumer.tables import how_judged, summary_table
+from consumer.tally import Tally
 from model_export.folder import ShopLog, run_calibration
 from model_export.thresholds import ALERT_BUDGET
 from schemas.files import EventFileError, count_events
@@ -40,7 +44,7 @@ _NAMES = (
 )  # fmt: skip
 
 
-def run_demo(events: Path | None, keep: bool, console: Console) -> int:
+def run_demo(events: Path | None, keep: bool, out: Path, console: Console) -> int:
     """Run it; returns the exit code."""
     path = events or CDNOW
     if not path.is_file():
@@ -53,7 +57,9 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
             model_dir = _calibrated(path, stack, console)
             settings = _servers(stack, console).model_copy(update={"model_dir": model_dir})
             service, url = stack.enter_context(_service(settings, console))
-            asyncio.run(_replay(path, settings, service, url, console))
+            out.mkdir(parents=True, exist_ok=True)
+            tally = asyncio.run(_replay(path, settings, service, url, out, console))
+            _report(path, settings, tally, out, console)
             console.print(_what_next(settings, keep), highlight=False, soft_wrap=True)
             while keep:
                 service.check()
@@ -64,6 +70,14 @@ def run_demo(events: Path | None, keep: bool, console: Console) -> int:
         console.print("\nStopped; servers and service are gone.")
         return INTERRUPTED
     return 0
+
+
+def _report(path: Path, settings: Settings, tally: Tally, out: Path, console: Console) -> None:
+    """What the alerts were worth; the page says it best."""
+    console.print("Back-testing these alerts …")
+    manifest, policy = verified_manifest(settings.model_dir), build_worker(settings, Metrics()).engine.policy
+    told = Replay(path.name.split(".")[0] if path != CDNOW else "CDNOW", manifest, policy)
+    show(conclude(out, told, tally, curves_of(path, tally, settings)), console)
 
 
 def _check(events: Path) -> None:
@@ -159,11 +173,13 @@ def _environment(settings: Settings) -> dict[str, str]:
     return ours | {f"EBBTIDE_{name.upper()}": str(value) for name, value in chosen.items() if value is not None}
 
 
-async def _replay(path: Path, settings: Settings, service: ServerProcess, url: str, console: Console) -> None:
-    """Feed the log, follow the alerts, and say what became of the customers."""
+async def _replay(
+    path: Path, settings: Settings, service: ServerProcess, url: str, out: Path, console: Console
+) -> Tally:
+    """Feed the log, and follow the alerts, which are kept in `out`."""
     feed, progress, all_out = Feed(path, settings), Progress(url), asyncio.Event()
-    alerts = Alerts(settings, feed.tally)
-    with View(console, feed.total) as view:
+    with View(console, feed.total) as view, (out / ALERTS_FILE).open("wb") as kept:
+        alerts = Alerts(settings, feed.tally, kept)
         async with asyncio.TaskGroup() as group:
             group.create_task(feed.run())
             group.create_task(alerts.run(all_out))
@@ -175,15 +191,12 @@ async def _replay(path: Path, settings: Settings, service: ServerProcess, url: s
             all_out.set()
         view.show(feed, progress, alerts)
     feed.tally.dead_letters = progress.dead_letters
-    summary = feed.tally.summary()
-    console.print()
-    console.print(summary_table(summary))
     console.print(
-        f"{how_judged(summary)}\n\n"
-        f"{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
+        f"\n{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
         f"Topics to read at {settings.kafka_bootstrap_servers}: {settings.alerts_topic}, "
         f"{settings.dead_letters_topic}, {settings.state_topic}\n"
         f"Metrics: {url}/metrics\n",
         highlight=False,
         soft_wrap=True,
     )
+    return feed.tally

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,59 +12,95 @@ from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_rules, build_worker
+from consumer.backtest.recording import Curves, recording
+from consumer.batch import Worker
+from consumer.concluding import ALERTS_FILE, Conclusion, Replay, conclude
 from consumer.event_log import EventLog
 from consumer.health import Health
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, World
-from consumer.ports import Message
+from consumer.ports import Clock, Message, Record
 from consumer.settings import Settings
 from consumer.tally import Tally
-from schemas.alert import RetentionAlert
 from schemas.read_report import ReadReport
 
-ALERTS_FILE, TRIGGERS_FILE, DEAD_LETTERS_FILE = "alerts.jsonl", "triggers.jsonl", "dead_letters.jsonl"
-OUTCOMES_FILE, SUMMARY_FILE = "outcomes.jsonl", "summary.json"
+TRIGGERS_FILE, OUTCOMES_FILE, DEAD_LETTERS_FILE = "triggers.jsonl", "outcomes.jsonl", "dead_letters.jsonl"
+_MOMENT = {ALERTS_FILE: "decided_at", TRIGGERS_FILE: "created_at", OUTCOMES_FILE: "known_at"}
 
 
-def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tuple[dict[str, object], ReadReport]:
-    """Write all results to `out`; returns the summary, and what was unusual about the log."""
-    metrics = Metrics()
-    worker = build_worker(settings, metrics)
-    tally = Tally(verified_manifest(settings.model_dir))
-    clock = ManualClock(SystemClock().now_ms())
-    log = EventLog(events, settings.timezone, partitions)
-    records = list(log.records(clock.now_ms(), tally))  # before older results are replaced
+def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tuple[Conclusion, ReadReport]:
+    """Write alerts and all that goes with them to `out`; returns also what was unusual about the log.
+
+    The service's clock stands at the end of the log, so that a log always gives the same files.
+    """
+    worker, manifest = build_worker(settings, Metrics()), verified_manifest(settings.model_dir)
+    tally, log, now_ms = Tally(manifest), EventLog(events, settings.timezone, partitions), SystemClock().now_ms()
+    records = list(log.records(now_ms, tally))  # before older results are replaced
+    results: dict[str, list[bytes]] = {name: [] for name in (*_MOMENT, DEAD_LETTERS_FILE)}
+    files = dict.fromkeys(settings.trigger_topics, TRIGGERS_FILE) | {
+        settings.alerts_topic: ALERTS_FILE,
+        settings.outcomes_topic: OUTCOMES_FILE,
+        settings.dead_letters_topic: DEAD_LETTERS_FILE,
+    }
+
+    def deliver(message: Message) -> None:
+        assert message.value is not None
+        name = files[message.topic]
+        results[name].append(message.value)
+        if name == ALERTS_FILE:
+            tally.alert(message.value)
+        elif name == DEAD_LETTERS_FILE:
+            tally.dead_letters += 1
+            log.reject(message.value)
+
+    clock = ManualClock(min(now_ms, log.report.last_ms or now_ms))
+    curves = run_through(records, partitions, worker, tally, settings, clock, deliver)
     out.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        alerts = stack.enter_context((out / ALERTS_FILE).open("wb"))
-        triggers = stack.enter_context((out / TRIGGERS_FILE).open("wb"))
-        outcomes = stack.enter_context((out / OUTCOMES_FILE).open("wb"))
-        dead_letters = stack.enter_context((out / DEAD_LETTERS_FILE).open("wb"))
-
-        def deliver(message: Message) -> None:
-            assert message.value is not None
-            if message.topic == settings.alerts_topic:
-                alerts.write(message.value + b"\n")
-                tally.alert(RetentionAlert.model_validate_json(message.value))
-            elif message.topic in settings.trigger_topics:
-                triggers.write(message.value + b"\n")
-            elif message.topic == settings.outcomes_topic:
-                outcomes.write(message.value + b"\n")
-            else:
-                dead_letters.write(message.value + b"\n")
-                tally.dead_letters += 1
-                log.reject(message.value)
-
-        source = MemorySource(records, partitions)
-        world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
-        rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0, urgent_gap_ms=0))
-        pipeline = Pipeline(world, worker, rules, Health(metrics))
-        asyncio.run(_run(pipeline, source, partitions))
-    summary = tally.summary()
-    (out / SUMMARY_FILE).write_text(json.dumps(summary, indent=2) + "\n")
-    return summary, log.report
+    for name, values in results.items():
+        (out / name).write_bytes(b"".join(value + b"\n" for value in _in_order(values, _MOMENT.get(name))))
+    told = Replay(events.name.split(".")[0], manifest, worker.engine.policy)
+    return conclude(out, told, tally, curves), log.report
 
 
-async def _run(pipeline: Pipeline, source: MemorySource, partitions: int) -> None:
-    await pipeline.assigned(range(partitions))
+def _in_order(values: list[bytes], moment: str | None) -> list[bytes]:
+    """By time, then by user; each user's as they came, whatever the micro-batches were."""
+    if moment is None:
+        return values
+
+    def key(value: bytes) -> tuple[str, str]:
+        record = json.loads(value)
+        return record[moment], record["user_id"]
+
+    return sorted(values, key=key)
+
+
+def curves_of(events: Path, tally: Tally, settings: Settings) -> Curves:
+    """The curve after every event of a log whose alerts have come from elsewhere, as `tally` knows."""
+    worker, partitions = build_worker(settings, Metrics()), 4
+    log = EventLog(events, settings.timezone, partitions)
+    clock = ManualClock(SystemClock().now_ms())
+    records = log.records(clock.now_ms(), Tally(verified_manifest(settings.model_dir)))
+    return run_through(records, partitions, worker, tally, settings, clock, lambda _: None)
+
+
+def run_through(
+    records: Iterable[tuple[int, Record]],
+    partitions: int,
+    worker: Worker,
+    tally: Tally,
+    settings: Settings,
+    clock: Clock,
+    deliver: Callable[[Message], object],
+) -> Curves:
+    """All records through the pipeline; the curve after every event, by the users that `tally` knows."""
+    recorded, recorder = recording(worker, tally.chronicle)
+    source, metrics = MemorySource(records, partitions), Metrics()
+    world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
+    rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0, urgent_gap_ms=0))
+    asyncio.run(_run(Pipeline(world, recorded, rules, Health(metrics)), source))
+    return recorder.curves()
+
+
+async def _run(pipeline: Pipeline, source: MemorySource) -> None:
+    await pipeline.assigned(range(await source.partitions()))
     await pipeline.run(asyncio.Event(), until=lambda: source.is_exhausted and pipeline.is_caught_up)

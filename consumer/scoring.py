@@ -146,32 +146,6 @@ class Engine:
             for each, end in zip(evidence, ends, strict=True)
         ]
 
-    def _acted(self, states: States, evidence: list[Evidence]) -> list[Evidence]:
-        """With the actions, which are noted in `states`."""
-        return [replace(each, actions=self._chosen(states, each)) for each in evidence]
-
-    def _chosen(self, states: States, evidence: Evidence) -> list[Action]:
-        reasons = [evidence.contributions(index) for index in range(len(evidence.decisions))]
-        has_consent = evidence.header["unsubscribed"] == 0
-        return choose(states.header, evidence.decisions, has_consent, evidence.day, reasons, self.conduct)
-
-    def _explained(self, evidence: list[Evidence]) -> list[Evidence]:
-        """With reasons; those of all alerts are scored together."""
-        if not evidence:
-            return []
-        reasons = explain(
-            Moments.joined([each.moments for each in evidence]),
-            self.baseline,
-            lambda states: self.score(states, np.arange(len(states))),
-            self.policy.rules.horizon_days,
-            self.fold_rules.target,
-        )
-        ends = np.cumsum([len(each.decisions) for each in evidence]).tolist()
-        return [
-            replace(each, reasons=reasons[end - len(each.decisions) : end])
-            for each, end in zip(evidence, ends, strict=True)
-        ]
-
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""
         hazards = np.empty((len(rows), BINS), np.float32)

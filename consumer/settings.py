@@ -125,10 +125,6 @@ class Settings(BaseSettings):
         None, description="Of `ebbtide train next-items`: what triggers name as bought next by others."
     )
 
-    next_items_file: Path | None = Field(
-        None, description="Of `ebbtide train next-items`: what triggers name as bought next by others."
-    )
-
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
     poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
     max_due_users: int = Field(2_000, ge=1, description="Timers fired per tick and partition.")

@@ -2,13 +2,30 @@
 
 from datetime import UTC, date, datetime, time
 
-from pydantic import ValidationError
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from consumer.backtest.findings import Alerts, Findings, examine
+from consumer.backtest.history import Chronicle
+from consumer.backtest.judging import Window
+from consumer.backtest.recording import Curves
+from consumer.core.actions import TIERS
 from consumer.core.calendar import DAY_MS
+from consumer.core.policy import Policy
 from consumer.outcomes import FollowUp
-from schemas.alert import RetentionAlert, Tier
+from schemas.alert import Cause, Tier
 from schemas.event import EventType, ShopEvent
 from schemas.manifest import Manifest
+
+
+class AlertLine(BaseModel):
+    """What a tally needs of a `RetentionAlert`: reading the rest would take longer than all that is done with it."""
+
+    user_id: str
+    tier: Tier
+    cause: Cause
+    churn_probability: float
+    decided_at: AwareDatetime
 
 
 class Tally:
@@ -18,9 +35,11 @@ class Tally:
         self.events = 0
         self.dead_letters = 0
         self.alerts = {str(tier): 0 for tier in Tier}
-        self._users: set[str] = set()
-        self._times_ms: list[int] = []
+        self.chronicle = Chronicle()
+        self._first_ms: int | None = None
+        self._last_ms = 0
         self._follow_up = FollowUp(manifest.horizon_days)
+        self._told: list[tuple[int, int, int, bool, float]] = []
         self._adapted_until_ms = _midnight_ms(manifest.shop.until) if manifest.shop else 0
 
     def event(self, value: bytes) -> ShopEvent | None:
@@ -30,40 +49,52 @@ class Tally:
             event = ShopEvent.model_validate_json(value)
         except ValidationError:
             return None
-        self._users.add(event.user_id)
-        self._times_ms.append(event.time_ms)
+        time_ms = event.time_ms
+        self.chronicle.user(event.user_id)
+        self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
+        self._last_ms = max(self._last_ms, time_ms)
         if event.event_type is EventType.PURCHASE:
-            self._follow_up.purchase(event.user_id, event.time_ms)
+            self._follow_up.purchase(event.user_id, time_ms)
+            self.chronicle.purchase(event.user_id, time_ms, event.value, event.currency)
         return event
 
     @property
     def users(self) -> int:
         """How many there are."""
-        return len(self._users)
+        return len(self.chronicle.users)
 
-    def alert(self, alert: RetentionAlert) -> None:
-        """An alert came out."""
+    def alert(self, value: bytes) -> None:
+        """A `RetentionAlert` came out."""
+        alert = AlertLine.model_validate_json(value)
         self.alerts[alert.tier] += 1
-        self._follow_up.alert(alert.user_id, round(alert.decided_at.timestamp() * 1000), alert.tier)
+        decided_ms = round(alert.decided_at.timestamp() * 1000)
+        self._follow_up.alert(alert.user_id, decided_ms, alert.tier)
+        user, tier = self.chronicle.user(alert.user_id), TIERS.index(alert.tier)
+        self._told.append((user, decided_ms, tier, alert.cause is Cause.SILENCE, alert.churn_probability))
+
+    @property
+    def window(self) -> Window:
+        """What is judged: from one horizon after the first event on, and only after what the model was adapted to."""
+        horizon_ms = int(self._follow_up.horizon_days * DAY_MS)
+        return Window(max((self._first_ms or 0) + horizon_ms, self._adapted_until_ms), self._last_ms, horizon_ms)
+
+    def findings(self, curves: Curves, policy: Policy) -> Findings:
+        """The back-test. `curves` number their users as `chronicle` does."""
+        columns = [np.array(column) for column in zip(*self._told, strict=True)] or [np.zeros(0, np.int64)] * 5
+        return examine(self.chronicle.history(), self.window, Alerts(*columns), curves, policy)
 
     def summary(self) -> dict[str, object]:
-        """As `summary.json` has it.
-
-        Outcomes count from one horizon after the first event on, and only after what the model was adapted to.
-        """
-        horizon_days = self._follow_up.horizon_days
-        first_ms, last_ms = min(self._times_ms, default=0), max(self._times_ms, default=0)
-        judged_from_ms = max(first_ms + int(horizon_days * DAY_MS), self._adapted_until_ms)
-        outcomes = self._follow_up.outcomes(judged_from_ms, last_ms)
-        dates = max(0, (last_ms - judged_from_ms) // int(horizon_days * DAY_MS))
+        """As `summary.json` has it; outcomes count within `window`."""
+        window = self.window
+        outcomes = self._follow_up.outcomes(window.from_ms, window.until_ms)
         return {
             "events": self.events,
             "users": self.users,
             "dead_letters": self.dead_letters,
             "alerts": self.alerts,
-            "horizon_days": horizon_days,
-            "judged_from": datetime.fromtimestamp(judged_from_ms / 1000, UTC).date().isoformat(),
-            "judged_dates": dates,
+            "horizon_days": self._follow_up.horizon_days,
+            "judged_from": datetime.fromtimestamp(window.from_ms / 1000, UTC).date().isoformat(),
+            "judged_dates": max(0, (window.until_ms - window.from_ms) // window.horizon_ms),
             "bought_within_horizon": {
                 group: {"customers": each.customers, "bought": each.bought, "share": round(each.share, 4)}
                 for group, each in outcomes.items()

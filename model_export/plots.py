@@ -1,29 +1,17 @@
 """The report's plots, as SVG that stands alone in a page."""
 
-import io
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
 
 from model_export.ablation_view import Row
+from model_export.canvas import svg
 from model_export.comparison import HISTORY_LENGTHS, Comparison, Example, Standing
 
 _OURS: Final = ("#0f766e", "#2dd4bf")
 _RIVALS: Final = ("#94a3b8", "#6366f1", "#f59e0b", "#ec4899", "#0ea5e9", "#64748b")
 _RISKS: Final = ("#99f6e4", "#2dd4bf", "#0f766e", "#134e4a")
-_METADATA: Final = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
-_STYLE: Final[Any] = {
-    "svg.hashsalt": "ebbtide", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
-    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica", "Arial", "DejaVu Sans"],
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#94a3b8", "axes.labelcolor": "#334155",
-    "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlecolor": "#0f172a",
-    "xtick.color": "#475569", "ytick.color": "#475569", "axes.grid": True, "grid.color": "#e2e8f0",
-    "axes.axisbelow": True, "legend.frameon": False, "legend.fontsize": 8.5,
-}  # fmt: skip
 
 
 def plots(comparison: Comparison) -> list[tuple[str, str]]:
@@ -33,19 +21,19 @@ def plots(comparison: Comparison) -> list[tuple[str, str]]:
     drawn = [
         (
             "Of the customers given a probability of staying away, as many should stay away: on the diagonal.",
-            _svg(lambda axes: _reliability(axes, shown, colours)),
+            svg(lambda axes: _reliability(axes, shown, colours)),
         ),
         (
             "How many of those alerted stay away (precision), when alerting more and more of those who do (recall).",
-            _svg(lambda axes: _precision_recall(axes, shown, colours, comparison.stayed_away)),
+            svg(lambda axes: _precision_recall(axes, shown, colours, comparison.stayed_away)),
         ),
         (
             "How many times as many leavers are among those alerted as among customers picked at random.",
-            _svg(lambda axes: _lift(axes, shown, colours)),
+            svg(lambda axes: _lift(axes, shown, colours)),
         ),
         (
             "How well customers are ranked, by the number of days on which they had bought; bars are 95 % intervals.",
-            _svg(lambda axes: _by_history(axes, shown, colours)),
+            svg(lambda axes: _by_history(axes, shown, colours)),
         ),
     ]
     if comparison.examples:
@@ -53,7 +41,7 @@ def plots(comparison: Comparison) -> list[tuple[str, str]]:
             (
                 f"Risk of buying nothing for {comparison.horizon_days} days, as silence goes on, of typical customers; "
                 "dots: where they were at the cut-off.",
-                _svg(lambda axes: _risks(axes, comparison.examples)),
+                svg(lambda axes: _risks(axes, comparison.examples)),
             )
         )
     return drawn
@@ -73,7 +61,7 @@ def differences(ablated: Sequence[Row]) -> str:
         axes.grid(visible=False, axis="y")
         axes.set(title="What it cost", xlabel="difference in mean log-loss")
 
-    return _svg(draw)
+    return svg(draw)
 
 
 def _colours(shown: Sequence[Standing]) -> dict[str, str]:
@@ -82,16 +70,6 @@ def _colours(shown: Sequence[Standing]) -> dict[str, str]:
     return {name: _OURS[index % len(_OURS)] for index, name in enumerate(ours)} | {
         name: _RIVALS[index % len(_RIVALS)] for index, name in enumerate(rivals)
     }
-
-
-def _svg(draw: Callable[[Axes], None]) -> str:
-    with mpl.rc_context(_STYLE):
-        canvas = Canvas(figsize=(5.2, 3.7), layout="constrained")
-        draw(canvas.subplots())
-        content = io.StringIO()
-        canvas.savefig(content, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    svg = content.getvalue()
-    return _METADATA.sub("", svg[svg.index("<svg") :])
 
 
 def _line(

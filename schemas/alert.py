@@ -49,22 +49,6 @@ class ReasonCode(StrEnum):
     BASE_RATE = "base_rate"  # the share of customers who do not come back, whoever they are
 
 
-class ReasonCode(StrEnum):
-    """What a part of the churn probability comes from; readers ignore codes that they do not know."""
-
-    RHYTHM_BROKEN = "rhythm_broken"
-    FREQUENCY_FALLING = "frequency_falling"
-    BROWSING_FALLING = "browsing_falling"
-    CART_ABANDONED = "cart_abandoned"
-    SENTIMENT_FALLING = "sentiment_falling"
-    REFUNDS_OR_TICKETS = "refunds_or_tickets"
-    SPEND_FALLING = "spend_falling"
-    DISCOUNT_DEPENDENCE = "discount_dependence"
-    NEWCOMER = "newcomer"  # what is left, of somebody of whom little is known yet
-    HISTORY = "history"  # what is left: how often and how regularly the customer buys at all
-    BASE_RATE = "base_rate"  # the share of customers who do not come back, whoever they are
-
-
 class Reason(BaseModel):
     """One part of the churn probability; the contributions of an alert's reasons add up to it."""
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from bisect import insort
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -42,10 +43,10 @@ class Feed:
 
 
 class Alerts:
-    """Follows the alerts topic as any other team would: a plain `read_committed` consumer."""
+    """Follows the alerts topic as any other team would: a plain `read_committed` consumer; keeps all in a file."""
 
-    def __init__(self, settings: Settings, tally: Tally) -> None:
-        self._settings, self._tally = settings, tally
+    def __init__(self, settings: Settings, tally: Tally, kept: BinaryIO) -> None:
+        self._settings, self._tally, self._kept = settings, tally, kept
         self._latest: dict[Tier, list[RetentionAlert]] = {tier: [] for tier in Tier}
 
     @property
@@ -65,7 +66,8 @@ class Alerts:
                 batch = await consumer.getmany(timeout_ms=200)
                 for record in [record for records in batch.values() for record in records]:
                     alert = RetentionAlert.model_validate_json(record.value)
-                    self._tally.alert(alert)
+                    self._kept.write(record.value + b"\n")
+                    self._tally.alert(record.value)
                     insort(self._latest[alert.tier], alert, key=lambda each: (each.decided_at, each.user_id))
                     del self._latest[alert.tier][:-_LATEST]
 

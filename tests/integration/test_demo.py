@@ -1,6 +1,7 @@
 """`ebbtide demo` as a person runs it: what it says, and what is left of it."""
 
 import asyncio
+import json
 import lzma
 import re
 import signal
@@ -37,14 +38,20 @@ def is_empty(folder: Path) -> bool:
     return not any(folder.iterdir())
 
 
-async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, temporary: Path) -> None:
-    """It ends by itself with the summary, the throughput and where to read on, and leaves no file behind."""
-    done = await ebbtide("demo", "--events", str(start_of_cdnow), TMPDIR=str(temporary))
+async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, temporary: Path, tmp_path: Path) -> None:
+    """It ends by itself with the summary, the throughput and a report of its own alerts, and leaves no other file."""
+    out = tmp_path / "report"
+    lower = {"EBBTIDE_AT_RISK_PROBABILITY": "0.5", "EBBTIDE_CRITICAL_PROBABILITY": "0.7"}  # two months are a short log
+    done = await ebbtide("demo", "--events", str(start_of_cdnow), "--out", str(out), TMPDIR=str(temporary), **lower)
     assert (done.code, done.err) == (0, "")
     assert re.search(r"5,001 events, customers: 4,\d\d\d, dead letters: 1", done.out)
     assert re.search(r"at risk +│ +[\d,]+ │", done.out)
     assert re.search(r"[\d,]+ events/s through the service", done.out)
     assert "retention.alerts, shop.dead-letters, ebbtide.state" in done.out
+    assert f"Report: {out / 'report.html'}" in done.out
+    alerts = (out / "alerts.jsonl").read_text().splitlines()
+    assert len(alerts) == sum(json.loads((out / "summary.json").read_text())["alerts"].values()) > 100
+    assert "<svg" in (out / "report.html").read_text()
     assert is_empty(temporary)
 
 
@@ -52,7 +59,13 @@ async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, tempora
 async def test_nothing_is_left_after_ctrl_c(moment: str, temporary: Path) -> None:
     """Interrupted, it says so, ends with 130, and takes its servers, its service and its files with it."""
     process = await asyncio.create_subprocess_exec(
-        *COMMAND, "demo", stdout=asyncio.subprocess.PIPE, env=environment(TMPDIR=str(temporary)), start_new_session=True
+        *COMMAND,
+        "demo",
+        "--out",
+        str(temporary.parent / "report"),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(TMPDIR=str(temporary)),
+        start_new_session=True,
     )
     assert process.stdout is not None
     said = b""

@@ -1,0 +1,82 @@
+"""What customers really did: their purchases as columns, and the stretches between them."""
+
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumer.core.calendar import DAY_MS
+
+NEVER_MS = int(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True)
+class History:
+    """P purchases, by user and time. Purchase i begins stretch i, in which its user buys nothing until `next_ms`."""
+
+    users: int  # who did anything, buyers or not
+    user: np.ndarray  # int64 (P,), from 0 on
+    time_ms: np.ndarray  # int64 (P,)
+    spend: np.ndarray  # float64 (P,); NaN where the log does not say
+    number: np.ndarray  # int64 (P,): how many purchases the user has made by then
+    next_ms: np.ndarray  # int64 (P,); `NEVER_MS` where there is none
+
+    @classmethod
+    def of(cls, users: int, user: np.ndarray, time_ms: np.ndarray, spend: np.ndarray) -> "History":
+        """From purchases in any order."""
+        order = np.lexsort((time_ms, user))
+        user, time_ms, spend = user[order], time_ms[order], spend[order]
+        is_first = np.diff(user, prepend=-1) != 0
+        first = np.maximum.accumulate(np.where(is_first, np.arange(len(user)), 0))
+        next_ms = np.append(time_ms[1:], NEVER_MS)
+        next_ms[np.append(is_first[1:], True)] = NEVER_MS
+        return cls(users, user, time_ms, spend, np.arange(len(user)) - first + 1, next_ms)
+
+    def stretch_of(self, user: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """The stretch that each user was in at each instant; -1 before the first purchase."""
+        if not len(self.user):
+            return np.full(len(user), -1)
+        found = latest_before(self.user, self.time_ms, user, at_ms)
+        return np.where((found >= 0) & (self.user[found] == user), found, -1)
+
+    def silence_days(self, stretch: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+        """Days since the purchase that began each stretch."""
+        return (at_ms - self.time_ms[stretch]) / DAY_MS
+
+
+def latest_before(user: np.ndarray, time_ms: np.ndarray, of_user: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
+    """Position of the last row at or before each (user, instant) in rows sorted by user and time; -1: none at all."""
+    ends = np.searchsorted(user, of_user, side="right")
+    low, high = np.searchsorted(user, of_user, side="left"), ends
+    while (open_ := low < high).any():  # a binary search within each user's rows, all users at once
+        middle = (low + high) // 2
+        is_before = open_ & (time_ms[np.minimum(middle, len(time_ms) - 1)] <= at_ms)
+        low, high = np.where(is_before, middle + 1, low), np.where(open_ & ~is_before, middle, high)
+    return low - 1
+
+
+class Chronicle:
+    """Numbers the users and collects their purchases, in any order."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, int] = {}
+        self.currencies: set[str] = set()
+        self._user, self._time_ms, self._spend = array("q"), array("q"), array("d")
+
+    def user(self, user_id: str) -> int:
+        """The number of a user."""
+        return self.users.setdefault(user_id, len(self.users))
+
+    def purchase(self, user_id: str, time_ms: int, spend: float | None, currency: str | None) -> None:
+        """A customer bought."""
+        if currency:
+            self.currencies.add(currency)
+        self._user.append(self.user(user_id))
+        self._time_ms.append(time_ms)
+        self._spend.append(float("nan") if spend is None else spend)
+
+    def history(self) -> History:
+        """All purchases so far; amounts of several currencies cannot be added up, and are left out."""
+        user, time_ms, spend = (np.array(column) for column in (self._user, self._time_ms, self._spend))
+        spend = spend if len(self.currencies) <= 1 else np.full(len(spend), np.nan)
+        return History.of(len(self.users), user, time_ms, spend)
