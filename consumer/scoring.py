@@ -15,7 +15,7 @@ from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
-from consumer.core.state import BINS, MAX_DAYS, States
+from consumer.core.state import BINS, MAX_DAYS, NO_TIME, States
 from consumer.ports import Scorer
 from schemas.alert import Action
 from schemas.event import EventType
@@ -86,11 +86,19 @@ class Engine:
         of_outcome = states.header["due_tier"][rows] == 0
         known = rows[of_outcome]
         outcomes = settle(states, known, self.outcome_rules)
-        self.policy.set_timers(states, known, states.header["due_ms"][known].copy())
+        self._set_alert_timers(states, known)
         decisions = self.policy.after_silence(states, rows[~of_outcome])
         alerts = self._alerted(states, decisions, np.full(len(decisions), -1))
         set_timers(states, rows, self.outcome_rules)
         return Findings(alerts, [each for each in outcomes if len(each)])
+
+    def _set_alert_timers(self, states: States, rows: np.ndarray) -> None:
+        """After an outcome, as they were set before it, to the millisecond; under another policy, from now on."""
+        header = states.header
+        now_ms = header["due_ms"][rows].copy()
+        self.policy.set_timers(states, rows, np.maximum(header["last_ms"][rows], header["last_alert_ms"][rows]))
+        passed = (header["due_ms"][rows] != NO_TIME) & (header["due_ms"][rows] < now_ms)
+        self.policy.set_timers(states, rows[passed], now_ms[passed])
 
     def _alerted(self, states: States, decisions: Decisions, event: np.ndarray) -> list[Evidence]:
         """What is to be told of alerts that were just decided, each by its `event` (-1: silence)."""

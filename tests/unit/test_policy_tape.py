@@ -9,7 +9,7 @@ from consumer import policy_tape
 from consumer.core.policy import Policy, PolicyRules
 from consumer.core.state import empty_states
 from consumer.policy_tape import TapeAlerts, record_tapes
-from histories import HOUR_MS, Happened, Moody, columns, day, engine, told
+from histories import HOUR_MS, Happened, Moody, columns, day, engine, on_events, on_silence, told
 from schemas.event import EventType
 
 USERS = 4
@@ -33,8 +33,8 @@ def happened(steps: list[tuple[int, EventType, int]]) -> list[Happened]:
 def as_served(events: list[Happened], rules: PolicyRules) -> list[Alert]:
     """Through the engine, events and then silence."""
     states, serving = empty_states(USERS), engine(rules, Moody())
-    _, evidence = serving.on_events(states, columns(events))
-    evidence += serving.on_silence(states, np.arange(USERS), np.full(USERS, UNTIL_MS))
+    evidence = on_events(serving, states, columns(events))
+    evidence += on_silence(serving, states, np.arange(USERS), np.full(USERS, UNTIL_MS))
     return sorted((each.user, each.at_ms, each.tier, each.probability) for each in told(evidence))
 
 
