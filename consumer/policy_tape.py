@@ -53,9 +53,7 @@ class Tape:
         for name in _SEEN:
             states.header[name][row] = self.seen[name][part]
         states.header["days"][row], states.days["day"][row, 0] = 1, self.last_day[part]
-        unknown = np.zeros(len(row))  # the risk before an event is for reasons only
-        targets, complaint = self.is_target[part], self.complaint[part]
-        return policy.after_events(states, row, self.log_hazards[part], targets, complaint, unknown)
+        return policy.after_events(states, row, self.log_hazards[part], self.is_target[part], self.complaint[part])
 
 
 @dataclass(frozen=True)

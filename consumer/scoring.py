@@ -61,10 +61,9 @@ class Engine:
             if (part.kind == ERASE).any():  # what was done about users is forgotten with them
                 told += self._told(states, found)
                 found = Findings()
-            before = self.policy.probability(states, part.row, part.time_ms)
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
-            found += self._after_fold(states, part.take(folded), index[folded], before[folded])
+            found += self._after_fold(states, part.take(folded), index[folded])
         told += self._told(states, found)
         return fate, told
 
@@ -107,13 +106,13 @@ class Engine:
         watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
         return [gather_evidence(states, decisions, self.policy, event)]
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray, before: np.ndarray) -> Findings:
+    def _after_fold(self, states: States, events: Events, index: np.ndarray) -> Findings:
         if len(events) == 0:
             return Findings()
         hazards = self.score(states, events.row)
         complaint = is_complaint(events)
         is_target = self.fold_rules.is_target(events.kind)
-        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, before)
+        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint)
         position = np.argsort(events.row)
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
         alerts = self._alerted(states, decisions, of_event)

@@ -160,7 +160,6 @@ class Told:
     tier: int
     cause: int
     probability: float
-    before: float
     anchor_id: int
     episode_ms: int
 
@@ -174,7 +173,6 @@ def told(evidence: Iterable[Evidence]) -> list[Told]:
             int(part.decisions.tier[index]),
             int(part.decisions.cause[index]),
             float(part.decisions.probability[index]),
-            float(part.decisions.before[index]),
             int(part.decisions.anchor_id[index]),
             int(part.decisions.episode_ms[index]),
         )

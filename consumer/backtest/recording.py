@@ -73,8 +73,8 @@ class RecordingEngine(Engine):
 
     recorder: Recorder = field(kw_only=True)
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray, before: np.ndarray) -> Findings:
-        found = super()._after_fold(states, events, index, before)
+    def _after_fold(self, states: States, events: Events, index: np.ndarray) -> Findings:
+        found = super()._after_fold(states, events, index)
         self.recorder.add(states, events.row)
         return found
 

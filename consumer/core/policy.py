@@ -40,7 +40,6 @@ class Decisions:
     cause: np.ndarray  # int8: BY_EVENT, BY_SILENCE or BY_COMPLAINT
     tier: np.ndarray  # int8, from 1
     probability: np.ndarray  # float64: risk at the decision
-    before: np.ndarray  # float64: risk without its cause: at no silence, or just before the event
     silence_days: np.ndarray  # float64
     anchor_id: np.ndarray  # uint64: id hash of the last event when the episode opened; identifies the episode
     episode_ms: np.ndarray  # int64: when the episode opened
@@ -72,12 +71,8 @@ class Policy:
         log_hazards: np.ndarray,
         is_target: np.ndarray,
         complaint: np.ndarray,
-        before: np.ndarray,
     ) -> Decisions:
-        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice).
-
-        `before` is each row's risk just before its event was folded.
-        """
+        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice)."""
         header, rules = states.header, self.rules
         now_ms = header["last_ms"][rows]
         header["log_hazards"][rows] = log_hazards
@@ -88,7 +83,7 @@ class Policy:
         reached = np.searchsorted(rules.thresholds, risk, side="right")
         alerts = ~is_target & self._may_alert(states, rows, reached, now_ms, complaint)
         cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
-        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause, before[alerts])
+        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause)
         self.set_timers(states, rows, now_ms)
         return decisions
 
@@ -107,9 +102,8 @@ class Policy:
         reached = self._reached_by_silence(states, rows, due_ms)
         alerts = self._may_alert(states, rows, reached, due_ms, complaint=np.zeros(len(rows), np.bool_))
         alerted = rows[alerts]
-        at_no_silence = self.probability(states, alerted, self._silent_from_ms(states, alerted))
         cause = np.full(len(alerted), BY_SILENCE)
-        decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause, at_no_silence)
+        decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause)
         self.set_timers(states, rows, np.where(alerts, due_ms, due_ms + 1))
         return decisions
 
@@ -150,13 +144,7 @@ class Policy:
         states.header["anchor_id"][rows] = 0
 
     def _alert(
-        self,
-        states: States,
-        rows: np.ndarray,
-        at_ms: np.ndarray,
-        tier: np.ndarray,
-        cause: np.ndarray,
-        before: np.ndarray,
+        self, states: States, rows: np.ndarray, at_ms: np.ndarray, tier: np.ndarray, cause: np.ndarray
     ) -> Decisions:
         header = states.header
         opens = rows[header["alerted_tier"][rows] == 0]
@@ -170,7 +158,6 @@ class Policy:
             cause=cause.astype(np.int8),
             tier=tier.astype(np.int8),
             probability=self.probability(states, rows, at_ms),
-            before=before,
             silence_days=self.silence_days(states, rows, at_ms),
             anchor_id=header["anchor_id"][rows],
             episode_ms=header["episode_ms"][rows],

@@ -98,7 +98,6 @@ def test_silence_opens_an_episode_when_the_curve_says() -> None:
     assert (alert.tier, alert.cause) == (AT_RISK, BY_SILENCE)
     assert abs(alert.at_ms - after(1, AT_RISK_AFTER_DAYS)) < 1_000
     assert alert.probability == pytest.approx(0.5, abs=1e-6)
-    assert alert.before == pytest.approx(np.exp(-1.63), rel=1e-6)
 
 
 def test_silence_escalates() -> None:
@@ -167,21 +166,6 @@ def test_an_event_may_open_an_episode() -> None:
     assert (alert.tier, alert.cause, alert.at_ms, alert.episode_ms) == (CRITICAL, BY_COMPLAINT, day(2), day(2))
     assert alert.probability == pytest.approx(np.exp(-0.03), rel=1e-6)
     assert run.silence(EVER) == []
-
-
-def test_before_is_the_risk_just_before_the_event() -> None:
-    """After four days of silence the risk had risen: that much was history, not the event's doing."""
-    run = Run(engine())
-    run.events(Happened(BUY, day(0)))
-    [alert] = run.events(Happened(REFUND, day(5)))
-    assert alert.before == pytest.approx(np.exp(-(1.63 - 0.19 * 4)), rel=1e-6)
-
-
-def test_before_works_in_any_zone_for_a_first_event() -> None:
-    """Of a new user there is no history to speak of, and that is no error."""
-    run = Run(engine(replace(RULES, min_target_events=0), timezone="Europe/Berlin"))
-    [alert] = run.events(Happened(REFUND, day(5)))
-    assert alert.before == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_threshold_reached_exactly_counts() -> None:
