@@ -1,5 +1,6 @@
 """policy.toml to the rules in force; what is wrong in it is named at once, with file, line and reason."""
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def in_force(read: PolicyText, manifest: Manifest, timezone: str) -> PolicyInFor
         cooldown_days=policy.cooldown_days,
         min_target_events=policy.min_target_events,
     )
-    return PolicyInForce(rules, _conduct(policy, timezone), read.digest)
+    return PolicyInForce(rules, _conduct(policy, timezone, manifest), read.digest)
 
 
 def load_policy(path: Path, manifest: Manifest, timezone: str) -> PolicyInForce:
@@ -102,17 +103,28 @@ def load_policy(path: Path, manifest: Manifest, timezone: str) -> PolicyInForce:
     return in_force(read_policy(path), manifest, timezone)
 
 
-def _conduct(policy: PolicyFile, timezone: str) -> Conduct:
+def _conduct(policy: PolicyFile, timezone: str, manifest: Manifest) -> Conduct:
     quiet, value, actions = policy.quiet_hours, policy.value, policy.actions
     return Conduct(
         control=ControlGroup(policy.control_group.share, policy.control_group.salt),
         alerts_per_day=policy.budget.alerts_per_day if policy.budget else None,
         quiet_hours=QuietHours(quiet.start, quiet.end, quiet.timezone or timezone) if quiet else None,
         requires_consent=policy.consent.require,
-        value=SpendPrior(value.horizon_days, value.prior_spend, value.prior_purchases),
+        value=SpendPrior(
+            value.horizon_days,
+            _usual_spend(manifest) if value.prior_spend is None else value.prior_spend,
+            value.prior_purchases,
+        ),
         caps=ActionCaps(actions.cap_days, tuple(sorted(actions.caps_days.items()))),
         language=policy.language,
     )
+
+
+def _usual_spend(manifest: Manifest) -> float | None:
+    """Of a purchase day in the shop that the model was adapted to, as a log-normal mean; None where it is not known."""
+    shop = dict(zip(manifest.shop_token_names, manifest.shop_token, strict=True))
+    mean, deviation = shop.get("mean_log1p_spend", 0.0), shop.get("std_log1p_spend", 0.0)
+    return math.exp(mean + deviation**2 / 2) - 1 if manifest.shop is not None and mean > 0 else None
 
 
 def _not_toml(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:

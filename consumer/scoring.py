@@ -104,7 +104,7 @@ class Engine:
         if len(decisions) == 0:
             return []
         watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
-        return [gather_evidence(states, decisions, self.policy, event)]
+        return [gather_evidence(states, decisions, self.policy, event, self.conduct.value)]
 
     def _after_fold(self, states: States, events: Events, index: np.ndarray) -> Findings:
         if len(events) == 0:

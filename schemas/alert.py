@@ -94,6 +94,10 @@ class RetentionAlert(BaseModel):
     risk_curve: list[CurvePoint]
     reasons: list[Reason]
     features: dict[str, float | None] = Field(description="Rolling features at `decided_at`; null: undefined.")
+    expected_spend: float | None = Field(
+        description="What the customer would spend in a year (or the policy's horizon) at their pace; null: not known."
+    )
+    value_at_risk: float | None = Field(description="Of that, what churn puts at risk: times the churn probability.")
     suggested_actions: list[Action] = Field(
         description="What was triggered. `none`: no consent, in the control group, or too soon after the last of it."
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from consumer.core.actions import TIERS, Contributions
 from consumer.core.calendar import DAY_MS
-from consumer.core.conduct import Conduct, ControlGroup
+from consumer.core.conduct import Conduct, ControlGroup, SpendPrior
 from consumer.core.features import rolling
 from consumer.core.fold import Target
 from consumer.core.outcomes import Outcomes
@@ -19,6 +19,7 @@ from consumer.core.reasons import Contribution, Moments
 from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from consumer.core.triggers import NextItems
+from consumer.core.value import expected_spend
 from schemas.alert import Action, Cause, CurvePoint, Provenance, RetentionAlert, Tier
 from schemas.outcome import OutcomeRecord, Prediction
 
@@ -36,6 +37,7 @@ class Evidence:
     header: np.ndarray  # (M,) of their states
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
     moments: Moments
+    expected_spend: np.ndarray  # (M,) see consumer.core.value; NaN: nothing is known
     reasons: Sequence[Sequence[Contribution]] = ()  # of each decision, once they are explained
     actions: Sequence[Action] = ()  # of each decision, once they are chosen
 
@@ -44,7 +46,9 @@ class Evidence:
         return [(each.code, each.contribution) for each in self.reasons[index]]
 
 
-def gather_evidence(states: States, decisions: Decisions, policy: Policy, event: np.ndarray) -> Evidence:
+def gather_evidence(
+    states: States, decisions: Decisions, policy: Policy, event: np.ndarray, prior: SpendPrior
+) -> Evidence:
     """Copy out of `states` what the alerts of `decisions` will say."""
     rows = decisions.row
     hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
@@ -58,6 +62,7 @@ def gather_evidence(states: States, decisions: Decisions, policy: Policy, event:
         states.header[rows],
         event,
         moments,
+        expected_spend(moments.states, day, prior),
     )
 
 
@@ -95,6 +100,7 @@ def build_alert(
     tier = TIERS[int(decisions.tier[index]) - 1]
     is_control = in_control_group(user_id, context.conduct.control)
     curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
+    spend = None if np.isnan(evidence.expected_spend[index]) else round(float(evidence.expected_spend[index]), 2)
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
         user_id=user_id,
@@ -106,6 +112,8 @@ def build_alert(
         risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
         reasons=[told(each, context.languages, context.target) for each in evidence.reasons[index]],
         features=evidence.features[index],
+        expected_spend=spend,
+        value_at_risk=None if spend is None else round(spend * float(decisions.probability[index]), 2),
         suggested_actions=[Action.NONE if is_control else evidence.actions[index]],
         late=decisions.cause[index] == BY_SILENCE and _is_late(int(decisions.at_ms[index]), emitted_ms, context),
         control_group=is_control,
