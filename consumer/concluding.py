@@ -33,6 +33,12 @@ class Replay:
     policy: Policy
 
 
+def log_name(events: Path) -> str:
+    """What to call a log: by its file, or by its folder where the file's name says nothing."""
+    name = events.name.split(".")[0]
+    return events.absolute().parent.name if name == "events" else name
+
+
 def conclude(out: Path, replay: Replay, tally: Tally, curves: Curves) -> Conclusion:
     """Judge the alerts that lie in `out`, and write the summary and the page beside them."""
     findings = tally.findings(curves, replay.policy)

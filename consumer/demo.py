@@ -20,7 +20,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.topics import create_topics
 from consumer.assembly import build_worker
-from consumer.concluding import ALERTS_FILE, Replay, conclude
+from consumer.concluding import ALERTS_FILE, Replay, conclude, log_name
 from consumer.concluding_view import show
 from consumer.demo_view import View
 from consumer.embedded import kafka_server, redis_server
@@ -76,7 +76,7 @@ def _report(path: Path, settings: Settings, tally: Tally, out: Path, console: Co
     """What the alerts were worth; the page says it best."""
     console.print("Back-testing these alerts …")
     manifest, policy = verified_manifest(settings.model_dir), build_worker(settings, Metrics()).engine.policy
-    told = Replay(path.name.split(".")[0] if path != CDNOW else "CDNOW", manifest, policy)
+    told = Replay(log_name(path), manifest, policy)
     show(conclude(out, told, tally, curves_of(path, tally, settings)), console)
 
 

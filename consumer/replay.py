@@ -14,7 +14,7 @@ from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_rules, build_worker
 from consumer.backtest.recording import Curves, recording
 from consumer.batch import Worker
-from consumer.concluding import ALERTS_FILE, Conclusion, Replay, conclude
+from consumer.concluding import ALERTS_FILE, Conclusion, Replay, conclude, log_name
 from consumer.event_log import EventLog
 from consumer.health import Health
 from consumer.owner import CommitPace
@@ -58,7 +58,7 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
     out.mkdir(parents=True, exist_ok=True)
     for name, values in results.items():
         (out / name).write_bytes(b"".join(value + b"\n" for value in _in_order(values, _MOMENT.get(name))))
-    told = Replay(events.name.split(".")[0], manifest, worker.engine.policy)
+    told = Replay(log_name(events), manifest, worker.engine.policy)
     return conclude(out, told, tally, curves), log.report
 
 

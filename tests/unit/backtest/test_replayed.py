@@ -18,7 +18,7 @@ from consumer.backtest.comparison import OURS
 from consumer.backtest.examples import examples
 from consumer.backtest.recording import Curves
 from consumer.backtest.rivals import DailyJob
-from consumer.concluding import ALERTS_FILE, Conclusion
+from consumer.concluding import ALERTS_FILE, Conclusion, log_name
 from consumer.core.calendar import DAY_MS
 from consumer.logs import configure_logging
 from consumer.replay import curves_of, replay
@@ -211,3 +211,11 @@ def test_nothing_is_judged_before_what_the_model_knows(done: Conclusion) -> None
         assert 0 < len(judged) < len(level.judged)
         assert history.time_ms[judged.stretch].min() >= later.from_ms
     assert date.fromisoformat(str(done.summary["judged_from"])) > date(2024, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("my/shop.csv.gz", "shop"), ("cdnow/events.csv.xz", "cdnow"), ("x/y/events.jsonl", "y")]
+)
+def test_a_log_is_called_by_its_file_or_its_folder(path: str, name: str) -> None:
+    """`events` says nothing."""
+    assert log_name(Path(path)) == name
