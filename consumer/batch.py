@@ -1,7 +1,8 @@
 """One joint micro-batch over all owned partitions: from records and stored states to the steps to commit. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from consumer.errors import DamagedViewError
 from consumer.messages import Messages, Origin, Outgoing
 from consumer.ports import Message, Position, Record, Step, Telemetry, UserState
 from consumer.scoring import Engine, Findings
+from consumer.spending import Spending, day_ends, in_parts, pieces
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
 
@@ -69,7 +71,9 @@ class Worker:
             for partition, part in batch.items()
         }
         before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
-        fate, found = self.engine.on_events(states, events, before_ms)
+        spending = self._spending(stand, {each: stand[each].watermark_ms for each in batch}, users)
+        fate, found = self.engine.on_events(states, events, before_ms, spending.gate)
+        stand = spending.after(stand)
         self._count(fate, batch)
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
@@ -99,13 +103,33 @@ class Worker:
         states = users.unpack(stored)
         before = _counted(states)
         until_ms = np.array([until[partition] for partition in users.partition_of_row], np.int64)
-        found = self.engine.on_silence(states, np.arange(len(users.names)), until_ms)
+        spending = self._spending(stand, {each: until[each] for each in due}, users)
+        found = self.engine.on_silence(states, np.arange(len(users.names)), until_ms, spending.gate)
+        stand = spending.after(stand)
         self.telemetry.timers(sum(len(each.decisions) for each in found.alerts))
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, [], now_ms)
         alerted = set(outgoing)
         self._add_outcomes(outgoing, found, users)
         changed = users.changed(states, before)
         return [changed.step(each, stand[each], outgoing[each], is_urgent=each in alerted) for each in due]
+
+    def cut(
+        self, batch: Mapping[int, Slice], stand: Mapping[int, Position], decoded: Callable[[int, list[Record]], Slice]
+    ) -> list[dict[int, Slice]]:
+        """The batch in parts to be processed one after the other, timers in between: days, if alerts have a budget."""
+        if self.engine.conduct.alerts_per_day is None:
+            return [dict(batch)]
+        calendar = self.engine.policy.calendar
+        cut: dict[int, list[Slice]] = {}
+        for partition, part in batch.items():
+            events, index = part.decoded.events, part.decoded.index
+            ends = day_ends(events, index, stand[partition], self.watermark_delay_ms, calendar)
+            cut[partition] = pieces(part.records, ends, partial(decoded, partition)) if ends else [part]
+        return in_parts(cut)
+
+    def _spending(self, stand: Mapping[int, Position], reached_ms: Mapping[int, int], users: "_Users") -> Spending:
+        engine = self.engine
+        return Spending.of(engine.conduct, engine.policy.calendar, stand, reached_ms, users.partition_of_row)
 
     def _add_outcomes(self, outgoing: Outgoing, found: Findings, users: "_Users") -> None:
         for outcomes in found.outcomes:

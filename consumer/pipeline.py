@@ -15,7 +15,7 @@ from consumer.errors import DamagedViewError, LostPartitionError, UnavailableErr
 from consumer.health import Health
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.partitions import PartitionTask
-from consumer.ports import Changelog, Clock, Headers, Source, StateStore, Step, Telemetry
+from consumer.ports import Changelog, Clock, Headers, Record, Source, StateStore, Step, Telemetry
 from consumer.retry import Retrier
 from consumer.watch_facts import Standing
 from consumer.working_set import due_users
@@ -129,11 +129,30 @@ class Pipeline:
     async def _process(self, batch: Mapping[int, Slice]) -> None:
         """One micro-batch of events, then one of timers."""
         current = {partition: part for partition, part in batch.items() if self._is_current(partition, part)}
-        if current:
-            await self._process_events(current)
-        fired = await self._process_timers(idle=self._owner.tasks.keys() - current.keys())
+        idle = self._owner.tasks.keys() - current.keys()
+        *earlier, last = self._parts(current)
+        for part in earlier:
+            await self._process_part(part)
+            while await self._process_timers(idle):
+                pass  # a day is over only when all that fell due in it has fired
+        await self._process_part(last)
+        fired = await self._process_timers(idle)
         self.is_caught_up = not current and not fired and self._owner.all_live()
         self._report()
+
+    def _parts(self, batch: Mapping[int, Slice]) -> list[dict[int, Slice]]:
+        """What has to be processed one after the other."""
+
+        def decoded(partition: int, records: list[Record]) -> Slice:
+            reads = {partition: batch[partition].read}
+            return decode_slices({partition: records}, reads, self._now_ms(), self._rules.limits)[partition]
+
+        return self._worker.cut(batch, self._owner.positions(batch), decoded) or [{}]
+
+    async def _process_part(self, batch: Mapping[int, Slice]) -> None:
+        """Of those partitions that still stand where their records were read."""
+        if current := {partition: part for partition, part in batch.items() if self._is_current(partition, part)}:
+            await self._process_events(current)
 
     def _is_current(self, partition: int, part: Slice) -> bool:
         """Whether a slice was read where its partition stands: not before a claim that moved it elsewhere."""

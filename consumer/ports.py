@@ -43,6 +43,7 @@ class Position:
     users: int = 0
     timers: int = 0
     partitions: int = 0  # of the input topic: with another number, users live elsewhere
+    budget: str = ""  # what its alert budget remembers, see consumer.core.budget
 
     def to_json(self) -> bytes:
         """How the changelog holds it."""

@@ -12,6 +12,7 @@ from consumer.core.conduct import Conduct
 from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
+from consumer.core.gate import Gate
 from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
@@ -47,7 +48,9 @@ class Engine:
     baseline: Baseline
     conduct: Conduct = field(default_factory=Conduct)
 
-    def on_events(self, states: States, events: Events, watermark_ms: np.ndarray) -> tuple[np.ndarray, Findings]:
+    def on_events(
+        self, states: States, events: Events, watermark_ms: np.ndarray, gate: Gate | None = None
+    ) -> tuple[np.ndarray, Findings]:
         """Fold, score and decide every event, in place; returns each event's `Fate`, alerts and outcomes.
 
         A user's timer that is due before that user's next event fires before the event is folded, and so does one that
@@ -57,36 +60,36 @@ class Engine:
         told, found = Findings(), Findings()
         for index in rounds(events.row):
             part = events.take(index)
-            found += self._fired(states, part.row, np.maximum(part.time_ms, watermark_ms[index]))
+            found += self._fired(states, part.row, np.maximum(part.time_ms, watermark_ms[index]), gate)
             if (part.kind == ERASE).any():  # what was done about users is forgotten with them
                 told += self._told(states, found)
                 found = Findings()
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
-            found += self._after_fold(states, part.take(folded), index[folded])
+            found += self._after_fold(states, part.take(folded), index[folded], gate)
         told += self._told(states, found)
         return fate, told
 
-    def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
+    def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray, gate: Gate | None = None) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
-        return self._told(states, self._fired(states, rows, until_ms))
+        return self._told(states, self._fired(states, rows, until_ms, gate))
 
-    def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray) -> Findings:
+    def _fired(self, states: States, rows: np.ndarray, until_ms: np.ndarray, gate: Gate | None) -> Findings:
         found = Findings()
         due = self.policy.due_rows(states, rows, until_ms)
         while len(due):
-            found += self._fire(states, due)
+            found += self._fire(states, due, gate)
             still = np.isin(rows, due)
             due = self.policy.due_rows(states, rows[still], until_ms[still])
         return found
 
-    def _fire(self, states: States, rows: np.ndarray) -> Findings:
+    def _fire(self, states: States, rows: np.ndarray, gate: Gate | None) -> Findings:
         """One timer of each: an alert, or outcomes that are known now."""
         of_outcome = states.header["due_tier"][rows] == 0
         known = rows[of_outcome]
         outcomes = settle(states, known, self.outcome_rules)
         self._set_alert_timers(states, known)
-        decisions = self.policy.after_silence(states, rows[~of_outcome])
+        decisions = self.policy.after_silence(states, rows[~of_outcome], gate)
         alerts = self._alerted(states, decisions, np.full(len(decisions), -1))
         set_timers(states, rows, self.outcome_rules)
         return Findings(alerts, [each for each in outcomes if len(each)])
@@ -106,13 +109,13 @@ class Engine:
         watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
         return [gather_evidence(states, decisions, self.policy, event, self.conduct.value)]
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray) -> Findings:
+    def _after_fold(self, states: States, events: Events, index: np.ndarray, gate: Gate | None) -> Findings:
         if len(events) == 0:
             return Findings()
         hazards = self.score(states, events.row)
         complaint = is_complaint(events)
         is_target = self.fold_rules.is_target(events.kind)
-        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint)
+        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, gate)
         position = np.argsort(events.row)
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
         alerts = self._alerted(states, decisions, of_event)

@@ -9,6 +9,7 @@ import numpy as np
 from consumer.backtest.history import Chronicle
 from consumer.batch import Slice, Stored, Worker
 from consumer.core.events import Events
+from consumer.core.gate import Gate
 from consumer.core.state import BINS, States
 from consumer.ports import Position, Step
 from consumer.scoring import Engine, Findings
@@ -73,8 +74,8 @@ class RecordingEngine(Engine):
 
     recorder: Recorder = field(kw_only=True)
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray) -> Findings:
-        found = super()._after_fold(states, events, index)
+    def _after_fold(self, states: States, events: Events, index: np.ndarray, gate: Gate | None) -> Findings:
+        found = super()._after_fold(states, events, index, gate)
         self.recorder.add(states, events.row)
         return found
 

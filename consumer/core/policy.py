@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consumer.core.calendar import DAY_MS, Calendar
+from consumer.core.gate import Gate
 from consumer.core.risk import churn_probability, crossing_days
 from consumer.core.state import NO_TIME, States
 
@@ -71,8 +72,12 @@ class Policy:
         log_hazards: np.ndarray,
         is_target: np.ndarray,
         complaint: np.ndarray,
+        gate: Gate | None = None,
     ) -> Decisions:
-        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice)."""
+        """Take new curves (R, bins) into `states`, in place, and decide on each row (no row twice).
+
+        Whom the `gate` keeps back counts as alerted, but for the cool-down.
+        """
         header, rules = states.header, self.rules
         now_ms = header["last_ms"][rows]
         header["log_hazards"][rows] = log_hazards
@@ -83,7 +88,7 @@ class Policy:
         reached = np.searchsorted(rules.thresholds, risk, side="right")
         alerts = ~is_target & self._may_alert(states, rows, reached, now_ms, complaint)
         cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
-        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause)
+        decisions = self._alert(states, rows[alerts], now_ms[alerts], reached[alerts], cause, gate)
         self.set_timers(states, rows, now_ms)
         return decisions
 
@@ -92,7 +97,7 @@ class Policy:
         due_ms = states.header["due_ms"][rows]
         return rows[(due_ms != NO_TIME) & (due_ms <= at_ms)]
 
-    def after_silence(self, states: States, rows: np.ndarray) -> Decisions:
+    def after_silence(self, states: States, rows: np.ndarray, gate: Gate | None = None) -> Decisions:
         """Fire the pending timers of `rows` (no row twice), in place, each at its own due time.
 
         Those alert who are at risk by the rules in force now, which the timer may not have been set by; the others'
@@ -103,7 +108,7 @@ class Policy:
         alerts = self._may_alert(states, rows, reached, due_ms, complaint=np.zeros(len(rows), np.bool_))
         alerted = rows[alerts]
         cause = np.full(len(alerted), BY_SILENCE)
-        decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause)
+        decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause, gate)
         self.set_timers(states, rows, np.where(alerts, due_ms, due_ms + 1))
         return decisions
 
@@ -144,20 +149,30 @@ class Policy:
         states.header["anchor_id"][rows] = 0
 
     def _alert(
-        self, states: States, rows: np.ndarray, at_ms: np.ndarray, tier: np.ndarray, cause: np.ndarray
+        self,
+        states: States,
+        rows: np.ndarray,
+        at_ms: np.ndarray,
+        tier: np.ndarray,
+        cause: np.ndarray,
+        gate: Gate | None,
     ) -> Decisions:
         header = states.header
         opens = rows[header["alerted_tier"][rows] == 0]
         header["episode_ms"][opens] = at_ms[header["alerted_tier"][rows] == 0]
         header["anchor_id"][opens] = states.last_id(opens)
         header["alerted_tier"][rows] = tier
+        probability = self.probability(states, rows, at_ms)
+        if gate is not None:
+            passed = gate.passes(states, rows, self.calendar.day_of(at_ms), probability)
+            rows, at_ms, tier, cause, probability = (each[passed] for each in (rows, at_ms, tier, cause, probability))
         header["last_alert_ms"][rows] = np.maximum(header["last_alert_ms"][rows], at_ms)
         return Decisions(
             row=rows,
             at_ms=at_ms,
             cause=cause.astype(np.int8),
             tier=tier.astype(np.int8),
-            probability=self.probability(states, rows, at_ms),
+            probability=probability,
             silence_days=self.silence_days(states, rows, at_ms),
             anchor_id=header["anchor_id"][rows],
             episode_ms=header["episode_ms"][rows],
