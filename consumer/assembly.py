@@ -45,6 +45,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
         OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share),
         baseline_of(_shop(scorer), settings.target, policy.rules.horizon_days),
         policy.conduct,
+        settings.score_step if settings.scores_topic else None,
     )
     return Worker(
         engine,
@@ -66,6 +67,7 @@ def topics_of(settings: Settings) -> Topics:
         settings.dead_letters_topic,
         settings.outcomes_topic,
         settings.triggers_prefix,
+        settings.scores_topic,
     )
 
 

@@ -77,7 +77,9 @@ class Worker:
         self._count(fate, batch)
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
-        self._add_outcomes(outgoing, found, users)
+        self._add_others(outgoing, found, users)
+        for row in events.row[fate == Fate.ERASED].tolist():
+            outgoing[users.partition_of_row[row]] += self.messages.erased(users.names[row])
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():
@@ -109,7 +111,7 @@ class Worker:
         self.telemetry.timers(sum(len(each.decisions) for each in found.alerts))
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, [], now_ms)
         alerted = set(outgoing)
-        self._add_outcomes(outgoing, found, users)
+        self._add_others(outgoing, found, users)
         changed = users.changed(states, before)
         return [changed.step(each, stand[each], outgoing[each], is_urgent=each in alerted) for each in due]
 
@@ -131,9 +133,12 @@ class Worker:
         engine = self.engine
         return Spending.of(engine.conduct, engine.policy.calendar, stand, reached_ms, users.partition_of_row)
 
-    def _add_outcomes(self, outgoing: Outgoing, found: Findings, users: "_Users") -> None:
-        for outcomes in found.outcomes:
-            for row, message in zip(outcomes.row.tolist(), self.messages.outcomes(outcomes, users.names), strict=True):
+    def _add_others(self, outgoing: Outgoing, found: Findings, users: "_Users") -> None:
+        """Outcomes and scores, which nobody waits for."""
+        told = [(each.row, self.messages.outcomes(each, users.names)) for each in found.outcomes]
+        told += [(each.row, self.messages.scores(each, users.names)) for each in found.standings]
+        for rows, messages in told:
+            for row, message in zip(rows.tolist(), messages, strict=True):
                 outgoing[users.partition_of_row[row]].append(message)
 
     def _count(self, fate: np.ndarray, batch: Mapping[int, Slice]) -> None:

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.core.alerts import AlertContext, Evidence, build_alert, build_outcome, instant
+from consumer.core.alerts import AlertContext, Evidence, build_alert, build_outcome, build_score, instant
 from consumer.core.decode import Rejection
 from consumer.core.outcomes import Outcomes
+from consumer.core.standing import Standings
 from consumer.core.triggers import build_trigger
 from consumer.ports import Message, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
@@ -35,6 +36,7 @@ class Topics:
     dead_letters: str = "shop.dead-letters"
     outcomes: str = "retention.outcomes"
     triggers_prefix: str = "marketing.triggers"
+    scores: str | None = None  # None: scores are not told
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,19 @@ class Messages:
             self.telemetry.outcome(record)
             messages.append(Message(self.topics.outcomes, users[row].encode(), record.model_dump_json().encode()))
         return messages
+
+    def scores(self, standings: Standings, users: Sequence[str]) -> list[Message]:
+        """Score records, one each."""
+        records = (build_score(standings, each, users[row], self.context) for each, row in enumerate(standings.row))
+        return [self._score(record.user_id, record.model_dump_json().encode()) for record in records]
+
+    def erased(self, user: str) -> list[Message]:
+        """What others who keep scores are told of a user who is to be forgotten."""
+        return [self._score(user, None)] if self.topics.scores else []
+
+    def _score(self, user: str, value: bytes | None) -> Message:
+        assert self.topics.scores is not None, "scores are told where there is a topic"
+        return Message(self.topics.scores, user.encode(), value)
 
     def rejected(
         self, partition: int, records: Sequence[Record], rejected: Sequence[Rejection], now_ms: int

@@ -33,6 +33,7 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
 
     The service's clock stands at the end of the log, so that a log always gives the same files.
     """
+    settings = settings.model_copy(update={"scores_topic": None})  # nobody reads them here
     worker, manifest = build_worker(settings, Metrics()), verified_manifest(settings.model_dir)
     tally, log, now_ms = Tally(manifest), EventLog(events, settings.timezone, partitions), SystemClock().now_ms()
     records = list(log.records(now_ms, tally))  # before older results are replaced

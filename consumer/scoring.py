@@ -16,6 +16,7 @@ from consumer.core.gate import Gate
 from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
+from consumer.core.standing import Standings, changed
 from consumer.core.state import BINS, MAX_DAYS, NO_TIME, States
 from consumer.ports import Scorer
 from schemas.alert import Action
@@ -30,10 +31,12 @@ class Findings:
 
     alerts: list[Evidence] = field(default_factory=list)
     outcomes: list[Outcomes] = field(default_factory=list)
+    standings: list[Standings] = field(default_factory=list)
 
     def __iadd__(self, more: "Findings") -> "Findings":
         self.alerts += more.alerts
         self.outcomes += more.outcomes
+        self.standings += more.standings
         return self
 
 
@@ -47,6 +50,7 @@ class Engine:
     outcome_rules: OutcomeRules
     baseline: Baseline
     conduct: Conduct = field(default_factory=Conduct)
+    score_step: float | None = None  # scores are told when they have changed by more; None: never
 
     def on_events(
         self, states: States, events: Events, watermark_ms: np.ndarray, gate: Gate | None = None
@@ -92,7 +96,8 @@ class Engine:
         decisions = self.policy.after_silence(states, rows[~of_outcome], gate)
         alerts = self._alerted(states, decisions, np.full(len(decisions), -1))
         set_timers(states, rows, self.outcome_rules)
-        return Findings(alerts, [each for each in outcomes if len(each)])
+        standings = self._standings(states, decisions.row, decisions.at_ms)
+        return Findings(alerts, [each for each in outcomes if len(each)], standings)
 
     def _set_alert_timers(self, states: States, rows: np.ndarray) -> None:
         """After an outcome, as they were set before it, to the millisecond; under another policy, from now on."""
@@ -121,7 +126,12 @@ class Engine:
         alerts = self._alerted(states, decisions, of_event)
         self._sample(states, events.row)
         set_timers(states, events.row, self.outcome_rules)
-        return Findings(alerts)
+        return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
+
+    def _standings(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> list[Standings]:
+        if self.score_step is None:
+            return []
+        return [changed(states, rows, at_ms, self.policy, self.conduct.value, self.score_step)]
 
     def _sample(self, states: States, rows: np.ndarray) -> None:
         """Draw some of the scores of these users, of those that could raise an alert."""
@@ -132,7 +142,7 @@ class Engine:
     def _told(self, states: States, found: Findings) -> Findings:
         """With reasons, and with the actions that they ask for, which are noted in `states`."""
         alerts = [replace(each, actions=self._chosen(states, each)) for each in self._explained(found.alerts)]
-        return Findings(alerts, found.outcomes)
+        return Findings(alerts, found.outcomes, found.standings)
 
     def _chosen(self, states: States, evidence: Evidence) -> list[Action]:
         reasons = [evidence.contributions(index) for index in range(len(evidence.decisions))]

@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     triggers_prefix: str = Field(
         "marketing.triggers", description="Output: MarketingTrigger records, one topic for each action: PREFIX.ACTION."
     )
+    scores_topic: str | None = Field(
+        None, description="Output for other teams: every user's latest score, compacted; unset: not written."
+    )
+    score_step: float = Field(0.05, ge=0, le=1, description="A score is written again when it changed by more.")
     state_topic: str = Field("ebbtide.state", description="Compacted changelog; as many partitions as the input.")
     partitions: int = Field(4, ge=1, description="For `ebbtide topics create`.")
     replication_factor: int = Field(1, ge=1, description="For `ebbtide topics create`.")
@@ -199,7 +203,7 @@ class Settings(BaseSettings):
         own = (
             self.events_topic, self.alerts_topic, self.dead_letters_topic, self.outcomes_topic, self.state_topic,
         )  # fmt: skip
-        return own + self.trigger_topics
+        return own + self.trigger_topics + ((self.scores_topic,) if self.scores_topic else ())
 
     @classmethod
     def settings_customise_sources(

@@ -16,6 +16,7 @@ from schemas.compatibility import Schema, breaks_producers, breaks_readers
 from schemas.dead_letter import DeadLetter
 from schemas.event import ShopEvent
 from schemas.outcome import OutcomeRecord
+from schemas.score import ScoreRecord
 from schemas.trigger import MarketingTrigger
 
 FOLDER: Final = Path(__file__).parent / "json"
@@ -68,6 +69,7 @@ CONTRACTS: Final = (
     Contract("retention-alert", RetentionAlert, "serialization"),
     Contract("dead-letter", DeadLetter, "serialization"),
     Contract("outcome", OutcomeRecord, "serialization"),
+    Contract("score", ScoreRecord, "serialization"),
     Contract("marketing-trigger", MarketingTrigger, "serialization"),
 )
 

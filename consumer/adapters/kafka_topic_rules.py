@@ -53,7 +53,13 @@ def plan(settings: Settings) -> list[TopicPlan]:
         TopicPlan(settings.outcomes_topic, settings.partitions, safe),
         TopicPlan(settings.dead_letters_topic, settings.partitions, large | safe),
         *(TopicPlan(name, settings.partitions, safe) for name in settings.trigger_topics),
+        *_scores(settings, safe),
     ]
+
+
+def _scores(settings: Settings, safe: Mapping[str, str]) -> list[TopicPlan]:
+    compacted = {"cleanup.policy": "compact"} | dict(safe)
+    return [TopicPlan(settings.scores_topic, settings.partitions, compacted)] if settings.scores_topic else []
 
 
 def problems(settings: Settings, facts: Mapping[str, TopicFacts]) -> list[str]:

@@ -17,13 +17,14 @@ from consumer.core.policy import BY_SILENCE, Decisions, Policy
 from consumer.core.reason_texts import ENGLISH, Languages, told
 from consumer.core.reasons import Contribution, Moments
 from consumer.core.risk import churn_probability
+from consumer.core.standing import CURVE_AT_DAYS, Standings
 from consumer.core.state import States
 from consumer.core.triggers import NextItems
 from consumer.core.value import expected_spend
 from schemas.alert import Action, Cause, CurvePoint, Provenance, RetentionAlert, Tier
 from schemas.outcome import OutcomeRecord, Prediction
+from schemas.score import ScoreRecord
 
-CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 _TOLD_WINDOWS_DAYS = (30, 90)  # shorter ones say little about somebody who is about to be lost
 
 
@@ -143,6 +144,22 @@ def build_outcome(outcomes: Outcomes, index: int, user_id: str, context: AlertCo
         model_version=context.model_version,
         predicted_at=instant(predicted_ms),
         known_at=instant(predicted_ms + round(context.horizon_days * DAY_MS)),
+    )
+
+
+def build_score(standings: Standings, index: int, user_id: str, context: AlertContext) -> ScoreRecord:
+    """The record of score `index`."""
+    spend = float(standings.expected_spend[index])
+    curve = zip(CURVE_AT_DAYS, standings.curve[index].round(6).tolist(), strict=True)
+    return ScoreRecord(
+        user_id=user_id,
+        churn_probability=round(float(standings.probability[index]), 6),
+        horizon_days=context.horizon_days,
+        silence_days=round(float(standings.silence_days[index]), 3),
+        risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
+        expected_spend=None if np.isnan(spend) else round(spend, 2),
+        model_version=context.model_version,
+        as_of=instant(int(standings.at_ms[index])),
     )
 
 

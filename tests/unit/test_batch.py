@@ -13,7 +13,7 @@ from consumer.core.alerts import AlertContext
 from consumer.core.decode import Limits
 from consumer.core.packing import unpack
 from consumer.messages import Messages, Topics
-from consumer.ports import NOT_BEGUN_MS, Position, Record, Step
+from consumer.ports import NOT_BEGUN_MS, Message, Position, Record, Step
 from histories import HOUR_MS, day, engine
 
 NOW_MS = day(1_000)
@@ -246,3 +246,19 @@ def test_a_trigger_goes_out_beside_its_alert(bench: Bench) -> None:
     assert (trigger["alert_id"], [trigger["action"]]) == (alert["alert_id"], alert["suggested_actions"])
     published = bench.registry.get_sample_value("ebbtide_triggers_total", {"action": "customer_service_callback"})
     assert published == 1.0
+
+
+def test_scores_are_told_and_forgotten() -> None:
+    """A score is a record of its user, and a tombstone takes it back; no alert waits for either."""
+    bench = Bench()
+    topics = replace(TOPICS, scores="scores")
+    bench.worker = replace(
+        bench.worker,
+        engine=replace(bench.worker.engine, score_step=0.05),
+        messages=replace(bench.worker.messages, topics=topics),
+    )
+    [step] = bench.events({0: [record(0, "a", "purchase", day(0)), Record(1, NOW_MS, b"a", None)]}).values()
+    [score] = [message for message in step.messages if message.value is not None]
+    assert (score.topic, score.key, step.is_urgent) == ("scores", b"a", False)
+    assert json.loads(score.value or b"")["churn_probability"] == pytest.approx(0.195930, abs=1e-6)
+    assert step.messages[-1] == Message("scores", b"a", None)

@@ -15,6 +15,7 @@ from schemas.dead_letter import DeadLetter
 from schemas.event import ShopEvent
 from schemas.export import CONTRACTS, FOLDER, IncompatibleSchemaError, check, export
 from schemas.outcome import OutcomeRecord
+from schemas.score import ScoreRecord
 from schemas.trigger import MarketingTrigger
 
 SHOP_EVENT, RETENTION_ALERT, DEAD_LETTER, *_ = (contract.schema() for contract in CONTRACTS)
@@ -23,6 +24,7 @@ EXAMPLES = {
     "retention-alert": RetentionAlert,
     "dead-letter": DeadLetter,
     "outcome": OutcomeRecord,
+    "score": ScoreRecord,
     "marketing-trigger": MarketingTrigger,
 }
 DEVICE = {"type": "object", "properties": {"os": {"type": "string"}}, "required": ["os"]}
