@@ -168,6 +168,9 @@ def _events(kind: EventType, time_ms: np.ndarray, number: int, fields: dict[str,
         dwell_s=np.zeros(users),
         sentiment=column("sentiment", np.nan),
         coupon=column("coupon", 0.0) > 0,
+        item=np.zeros(users, "S32"),
+        category=np.zeros(users, "S32"),
+        language=np.zeros(users, "S4"),
     )
 
 

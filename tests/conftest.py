@@ -4,12 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from consumer.embedded import KafkaServer, RedisServer, kafka_server, redis_server
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    """A command that a test has run in this process must not decide where later tests log to."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
-import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -19,7 +18,7 @@ GOOD = "".join(f"u{day % 3},purchase,2025-05-{day:02},9.5\n" for day in range(1,
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     for name in [name for name in os.environ if name.startswith("EBBTIDE_")]:
@@ -27,8 +26,6 @@ def _own_folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("EBBTIDE_MODEL_DIR", str(tiny_model))  # of the service
     for module in ("cli_models", "scores", "evaluation"):
         monkeypatch.setattr(f"consumer.{module}.DEFAULT_MODEL_DIR", tiny_model)
-    yield
-    structlog.reset_defaults()  # commands log to a standard error that is closed by now
 
 
 def invoked(*arguments: str) -> Result:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import structlog
 
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
@@ -20,7 +19,6 @@ from consumer.backtest.recording import Curves
 from consumer.backtest.rivals import DailyJob
 from consumer.concluding import ALERTS_FILE, Conclusion, log_name
 from consumer.core.calendar import DAY_MS
-from consumer.logs import configure_logging
 from consumer.replay import curves_of, replay
 from consumer.settings import Settings, load_settings
 from consumer.tally import Tally
@@ -45,9 +43,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def done(shop: Path, settings: Settings) -> Conclusion:
-    configure_logging(settings.model_copy(update={"log_level": "warning"}))
     found, _ = replay(shop, shop.parent / "out", settings, 3)
-    structlog.reset_defaults()
     return found
 
 
@@ -191,9 +187,7 @@ def test_names_are_escaped(done: Conclusion, shop: Path) -> None:
 def test_a_log_too_short_to_judge_says_so(shop: Path, settings: Settings) -> None:
     """With a horizon longer than the log there is a page, without any comparison."""
     short = write_rows(shop.parent / "short.csv", shop_rows(days=40))
-    configure_logging(settings.model_copy(update={"log_level": "warning"}))
     done, _ = replay(short, shop.parent / "short", settings, 1)
-    structlog.reset_defaults()
     assert done.findings.levels == []
     assert done.page is not None
     assert "No alert can be judged." in done.page.read_text()
