@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons lock clean
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -63,6 +63,9 @@ bench-restore: $(DEV) ## how many users a claim brings back into Redis in a seco
 
 bench-reasons: $(DEV) ## what reasons cost, and whether planted causes are named first; into bench/results/reasons.json
 	$(BIN)/python -m bench.reasons $(ARGS)
+
+bench-timers: $(DEV) ## what a million pending timers cost a partition, into bench/results/timers.json
+	$(BIN)/python -m bench.timers $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
