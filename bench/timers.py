@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -79,7 +80,8 @@ async def measure(url: str, sizes: tuple[int, ...]) -> list[Figures]:
             began = perf_counter()
             await bench.fill()
             fill_s = perf_counter() - began
-            nothing, many = await _median_ms(lambda: bench.look(-1)), await _median_ms(lambda: bench.look(365 * DAY_MS))
+            nothing = await _median_ms(partial(bench.look, -1))
+            many = await _median_ms(partial(bench.look, 365 * DAY_MS))
             found.append(Figures(count, fill_s, nothing, many, await _median_ms(bench.step)))
     finally:
         await store.close()
