@@ -262,3 +262,14 @@ def test_scores_are_told_and_forgotten() -> None:
     assert (score.topic, score.key, step.is_urgent) == ("scores", b"a", False)
     assert json.loads(score.value or b"")["churn_probability"] == pytest.approx(0.195930, abs=1e-6)
     assert step.messages[-1] == Message("scores", b"a", None)
+
+
+def test_a_clock_that_goes_back_fires_nothing_twice(bench: Bench) -> None:
+    """What fired at a later instant is not due at an earlier one, nor again at the later one."""
+    [step] = bench.events({0: [record(0, "a", "purchase", day(0))]}).values()
+    seen: list[str] = []
+    for until in (day(8), day(3), day(8)):
+        due, stored = {0: [*states(step)]}, {0: [*states(step).values()]}
+        [step] = bench.worker.on_silence(due, stored, {0: step.position}, {0: until}, NOW_MS)
+        seen += [str(alert["tier"]) for alert in outgoing(step, TOPICS.alerts)]
+    assert seen == ["at_risk", "critical"]
