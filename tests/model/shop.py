@@ -1,7 +1,7 @@
 """A shop so small that every history of it can be written down: a user's state is what was folded into it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from consumer.batch import Slice, Stored
@@ -138,6 +138,12 @@ class ShopWorker:
                     share.position, next_offset=offset + 1, watermark_ms=max(share.position.watermark_ms, reached_ms)
                 )
         return [share.step(partition) for partition, share in found.items()]
+
+    def cut(
+        self, batch: Mapping[int, Slice], stand: Mapping[int, Position], decoded: Callable[[int, list[Record]], Slice]
+    ) -> list[dict[int, Slice]]:
+        """See `Worker.cut`: one partition after the other."""
+        return [{partition: part} for partition, part in batch.items()]
 
     def on_silence(
         self,
