@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from math import isnan
+from threading import Lock
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -22,46 +23,50 @@ class QualityMetrics(Collector):
 
     def __init__(self) -> None:
         self._quality = Quality()
+        self._adding = Lock()  # outcomes come from the worker's thread, and are asked for in the event loop's
 
     def add(self, record: OutcomeRecord) -> None:
         """One more outcome."""
-        self._quality.add(
-            Resolved(
-                record.churn_probability,
-                record.is_lost,
-                record.was_alerted,
-                record.tier or "",
-                record.control_group,
-                float("nan") if record.silence_days is None else record.silence_days,
-            )
+        resolved = Resolved(
+            record.churn_probability,
+            record.is_lost,
+            record.was_alerted,
+            record.tier or "",
+            record.control_group,
+            float("nan") if record.silence_days is None else record.silence_days,
         )
+        with self._adding:
+            self._quality.add(resolved)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Called by the registry."""
-        quality = self._quality
+        with self._adding:
+            quality = Quality(self._quality.samples.copy(), self._quality.alerts.copy())
         for name, means in _OF_SAMPLES.items():
             yield _gauge(f"ebbtide_live_{name}", f"{means}, over sampled scores.", "", {"": getattr(quality, name)()})
         means = "Share of alerted customers who were lost."
         yield _gauge("ebbtide_live_precision", means, "tier", quality.precision())
         means = "Median days of silence at which lost customers were alerted."
         yield _gauge("ebbtide_live_alert_silence_days", means, "", {"": quality.silence_days()})
-        yield from self._calibration()
-        yield from self._uplift()
+        yield from _calibration(quality)
+        yield from _uplift(quality)
 
-    def _calibration(self) -> Iterator[GaugeMetricFamily]:
-        bands = {f"{band / BANDS:.1f}": rest for band, *rest in self._quality.calibration()}
-        for position, (name, means) in enumerate((("predicted", "Mean prediction"), ("observed", "Share lost"))):
-            values = {band: rest[position] for band, rest in bands.items()}
-            yield _gauge(f"ebbtide_live_{name}", f"{means} of sampled scores, by band from there on.", "band", values)
 
-    def _uplift(self) -> Iterator[GaugeMetricFamily]:
-        shares, bounds = {}, {}
-        if uplift := self._quality.uplift():
-            shares = {"treated": uplift.treated, "control": uplift.control}
-            bounds = {"estimate": uplift.difference, "low": uplift.low, "high": uplift.high}
-        yield _gauge("ebbtide_retained_share", "Share of alerted customers who stayed.", "group", shares)
-        means = "Share retained by treatment: treated less control, with the bounds of a 95% interval."
-        yield _gauge("ebbtide_retention_uplift", means, "bound", bounds)
+def _calibration(quality: Quality) -> Iterator[GaugeMetricFamily]:
+    bands = {f"{band / BANDS:.1f}": rest for band, *rest in quality.calibration()}
+    for position, (name, means) in enumerate((("predicted", "Mean prediction"), ("observed", "Share lost"))):
+        values = {band: rest[position] for band, rest in bands.items()}
+        yield _gauge(f"ebbtide_live_{name}", f"{means} of sampled scores, by band from there on.", "band", values)
+
+
+def _uplift(quality: Quality) -> Iterator[GaugeMetricFamily]:
+    shares, bounds = {}, {}
+    if uplift := quality.uplift():
+        shares = {"treated": uplift.treated, "control": uplift.control}
+        bounds = {"estimate": uplift.difference, "low": uplift.low, "high": uplift.high}
+    yield _gauge("ebbtide_retained_share", "Share of alerted customers who stayed.", "group", shares)
+    means = "Share retained by treatment: treated less control, with the bounds of a 95% interval."
+    yield _gauge("ebbtide_retention_uplift", means, "bound", bounds)
 
 
 def _gauge(name: str, means: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
