@@ -55,6 +55,7 @@ def demo(
     """Embedded servers, the service, and a real purchase log through it: watch, then read the summary."""
     from consumer.demo import run_demo
 
+    configure_logging(load_settings().model_copy(update={"log_level": "warning"}))  # the service logs for itself
     raise typer.Exit(run_demo(events, keep, out, console))
 
 
