@@ -18,6 +18,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.assembly import build_rules, late_after_ms, topics_of
 from consumer.batch import Worker
+from consumer.catalogues import load_languages
 from consumer.core.alerts import AlertContext
 from consumer.core.baseline import Baseline
 from consumer.core.calendar import Calendar
@@ -52,7 +53,12 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
     context = AlertContext(
-        engine.scorer.version, engine.policy.rules.horizon_days, late_after_ms=late_after_ms(settings)
+        engine.scorer.version,
+        engine.policy.rules.horizon_days,
+        engine.conduct,
+        settings.target,
+        languages=load_languages(),
+        late_after_ms=late_after_ms(settings),
     )
     topics = topics_of(settings)
     messages = Messages(topics, context, telemetry)

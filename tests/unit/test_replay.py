@@ -67,7 +67,7 @@ def test_a_budget_is_spent_evenly_on_those_of_whom_most_is_at_stake(log: Path, t
     days = (date.fromisoformat(learnt[-1]["decided_at"][:10]) - date(1997, 4, 1)).days
     assert 0.8 < len(learnt) / days < 1.2
     assert max(Counter(each["decided_at"][:10] for each in learnt).values()) < 12
-    at_risk = [sum(each["value_at_risk"] for each in of) / len(of) for of in (chosen, everybody)]
+    at_risk = [sum(each["value_at_risk"] or 0.0 for each in of) / len(of) for of in (chosen, everybody)]
     assert at_risk[0] > 1.4 * at_risk[1]
 
 
