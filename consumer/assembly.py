@@ -10,7 +10,8 @@ from consumer.core.alerts import AlertContext
 from consumer.core.baseline import baseline_of
 from consumer.core.calendar import Calendar
 from consumer.core.decode import Limits
-from consumer.core.fold import FoldRules
+from consumer.core.drift import Drift
+from consumer.core.fold import FoldRules, Target
 from consumer.core.outcomes import OutcomeRules
 from consumer.core.policy import Policy
 from consumer.messages import Messages, Topics
@@ -21,6 +22,7 @@ from consumer.policy_file import PolicyInForce, load_policy
 from consumer.ports import Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
+from schemas.manifest import Manifest
 
 
 def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
@@ -46,6 +48,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
         baseline_of(_shop(scorer), settings.target, policy.rules.horizon_days),
         policy.conduct,
         settings.score_step if settings.scores_topic else None,
+        drift_of(scorer.manifest, settings.target),
     )
     return Worker(
         engine,
@@ -57,6 +60,13 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
 
 def _shop(scorer: OnnxScorer) -> dict[str, float]:
     return dict(zip(scorer.manifest.shop_token_names, scorer.manifest.shop_token, strict=True))
+
+
+def drift_of(manifest: Manifest, target: Target) -> Drift | None:
+    """Nothing seen yet; None for a model whose reference is not known."""
+    if manifest.reference is None:
+        return None
+    return Drift(manifest.reference, target, manifest.horizon_days)
 
 
 def topics_of(settings: Settings) -> Topics:

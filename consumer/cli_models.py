@@ -154,6 +154,23 @@ def train_calibrate(
     say_adapted(out, manifest)
 
 
+@train_app.command("reference")
+@explained
+def train_reference(
+    model: Annotated[Path, typer.Option(help="Folder of a base model; its manifest is written again.")],
+) -> None:
+    """What drift is measured against, anew from simulated shops. Needs the extra `files`."""
+    from model_export.folder import run_reference
+    from schemas.manifest import ManifestError
+
+    try:
+        manifest = run_reference(model)
+    except ManifestError as error:
+        raise ConfigurationError(str(error)) from error
+    assert manifest.reference
+    print(f"{model}: {manifest.reference.observations:,} simulated events")
+
+
 @train_app.command("next-items")
 @explained
 def train_next_items(

@@ -9,6 +9,7 @@ from consumer.core.actions import choose
 from consumer.core.alerts import Evidence, gather_evidence
 from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
+from consumer.core.drift import Drift
 from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
@@ -51,6 +52,7 @@ class Engine:
     baseline: Baseline
     conduct: Conduct = field(default_factory=Conduct)
     score_step: float | None = None  # scores are told when they have changed by more; None: never
+    drift: Drift | None = None  # told of every score; no decision depends on it
 
     def on_events(
         self, states: States, events: Events, watermark_ms: np.ndarray, gate: Gate | None = None
@@ -72,6 +74,8 @@ class Engine:
             folded = fate[index] == Fate.FOLDED
             found += self._after_fold(states, part.take(folded), index[folded], gate)
         told += self._told(states, found)
+        if self.drift:
+            self.drift.count()
         return fate, told
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray, gate: Gate | None = None) -> Findings:
@@ -125,6 +129,8 @@ class Engine:
         of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
         alerts = self._alerted(states, decisions, of_event)
         self._sample(states, events.row)
+        if self.drift:
+            self.drift.add(states, events.row)
         set_timers(states, events.row, self.outcome_rules)
         return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
 

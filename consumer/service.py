@@ -40,6 +40,7 @@ async def run_service(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = Metrics()
     worker = build_worker(settings, metrics)
+    metrics.watch_drift(worker.engine.drift)
     health = Health(metrics)
     async with AsyncExitStack() as stack:
         guard = LoopGuard(settings.loop_lag_max_s, settings.loop_block_exit_s, metrics.loop_blocked)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from consumer.core.fold import target_count
-from consumer.core.state import COUNTS, SUMS, States
+from consumer.core.state import COUNTS, SUMS, States, empty_states
 from model_export.data import HEADS
 from model_export.panel import Panel, Targets, joined, panel_of
 from model_export.shop import shop_token
@@ -88,6 +88,23 @@ def held_out(seed: int) -> HeldOut:
     states, shares = zip(*(_purchases_of(seed, number) for number in range(_HELD_OUT_SHOPS)), strict=True)
     together = States(np.concatenate([each.header for each in states]), np.concatenate([each.days for each in states]))
     return HeldOut(panel, together, np.repeat(shares, [len(each) for each in states]))
+
+
+def at_events(seed: int, number: int, count: int, days: int) -> States:
+    """States of customers of a held-out shop right after `count` events of the `days` before its moment, all as likely.
+
+    None of a shop in which nothing happened then.
+    """
+    rng = np.random.default_rng((seed + _HELD_OUT_SEED, number))
+    simulated, _, moment = _drawn(rng, frozenset(FAMILIES))
+    recent = np.flatnonzero((simulated.days["day"] < moment) & (simulated.days["day"] >= moment - days))
+    if not len(recent):
+        return empty_states(0)
+    events = simulated.days["events"][recent]
+    chosen = rng.choice(recent, count, p=events / events.sum())
+    states = states_at(simulated, simulated.user[chosen], simulated.days["day"][chosen].astype(np.int64) + 1)
+    _thin_last_day(states, np.arange(count), rng)
+    return states
 
 
 def _purchases_of(seed: int, number: int) -> tuple[States, float]:

@@ -14,10 +14,11 @@ from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.fold import FoldRules
 from consumer.core.risk import calibrated
 from consumer.core.state import BIN_EDGES_DAYS
-from model_export.artefact import PREFILL_NAME, Artefact, onnx_scorer, raw_log_hazards
+from model_export.artefact import PREFILL_NAME, Artefact, Scorer, onnx_scorer, raw_log_hazards
 from model_export.calibrate import fit_calibration
 from model_export.card import CARD_NAME, card
 from model_export.data import HEADS, PRIMARY_TARGET, day_number
+from model_export.drift_reference import SHOPS, log_reference, simulated_reference
 from model_export.reading import read_columns
 from model_export.shop import SHOP_TOKEN_NAMES, shop_token
 from model_export.tasks import Past
@@ -27,6 +28,7 @@ from schemas.manifest import (
     Calibration,
     FineTuning,
     Manifest,
+    ManifestError,
     Pretraining,
     Thresholds,
     TrainingData,
@@ -34,6 +36,7 @@ from schemas.manifest import (
     write_manifest,
 )
 from schemas.read_report import ReadReport
+from schemas.reference import Reference
 
 HORIZON_DAYS: Final = 30
 LICENCE: Final = "Apache-2.0"
@@ -75,6 +78,20 @@ def run_calibration(log: ShopLog, until: date, base: Path, out: Path, budget: fl
     return written(out, adapted_manifest(manifest, out, files, log, past, calibration, budget, manifest.fine_tuning))
 
 
+def run_reference(folder: Path, shops: int = SHOPS) -> Manifest:
+    """What drift is measured against, anew from simulated shops, in a base model's manifest; nothing else changes.
+
+    Raises `ManifestError` where the folder is not whole, or of a model that knows its shop.
+    """
+    model = Artefact.load(folder)
+    if model.manifest.shop:
+        raise ManifestError(
+            f"{folder} is for {model.manifest.shop.source}: `ebbtide train calibrate` measures it again"
+        )
+    found = simulated_reference(model.manifest.pretraining.seed, model.scorer, model.shop, HORIZON_DAYS, shops)
+    return written(folder, model.manifest.model_copy(update={"reference": found}))
+
+
 def copy_files(manifest: Manifest, base: Path, out: Path) -> None:
     """What the manifest of folder `base` names, into folder `out`, which may be the same."""
     out.mkdir(parents=True, exist_ok=True)
@@ -90,6 +107,7 @@ def base_manifest(
     shop: Sequence[float],
     tiers: Thresholds,
     metrics: dict[str, float],
+    reference: Reference | None = None,
 ) -> Manifest:
     """Of weights that have seen no real shop."""
     hashes = {name: hash_file(out / name) for name in files}
@@ -109,6 +127,7 @@ def base_manifest(
         thresholds=tiers,
         pretraining=pretraining,
         metrics=metrics,
+        reference=reference,
     )
 
 
@@ -125,6 +144,7 @@ def adapted_manifest(
     """Of a folder whose graphs lie in `out`, for the shop whose log is `past`."""
     token = shop_token(past.log.states, past.until_day)
     hashes = {name: hash_file(out / name) for name in files}
+    scorer = onnx_scorer(out / PREFILL_NAME)
     until = date(1970, 1, 1) + timedelta(days=past.until_day)
     kind = "fine-tuned" if fine_tuning and fine_tuning != manifest.fine_tuning and fine_tuning.steps else "calibrated"
     return manifest.model_copy(
@@ -134,18 +154,19 @@ def adapted_manifest(
             "shop_token": tuple(token.tolist()),
             "calibration": calibration,
             "alert_budget": budget,
-            "thresholds": _thresholds(past, out / PREFILL_NAME, token, calibration, budget),
+            "thresholds": _thresholds(past, scorer, token, calibration, budget),
             "shop": _fingerprint(log, past, until),
             "fine_tuning": fine_tuning,
+            "reference": log_reference(past, scorer, token, calibration, HORIZON_DAYS),
         }
     )
 
 
-def _thresholds(past: Past, graph: Path, token: np.ndarray, calibration: Calibration, budget: float) -> Thresholds:
+def _thresholds(past: Past, scorer: Scorer, token: np.ndarray, calibration: Calibration, budget: float) -> Thresholds:
     """From the purchases of the last year of the log."""
     from_day = max(past.first_day, past.until_day - ACTIVE_DAYS)
     states, purchases = after_purchases(past.log.states, from_day, _PURCHASES_LOOKED_AT, np.random.default_rng(0))
-    raw = raw_log_hazards(states, onnx_scorer(graph), token)[:, _HEAD]
+    raw = raw_log_hazards(states, scorer, token)[:, _HEAD]
     active = len(np.unique(past.purchase_days[0][past.purchase_days[1] >= from_day]))
     share = purchases * HORIZON_DAYS / max(1, past.until_day - from_day) / max(1, active)
     return thresholds(calibrated(raw, calibration.offset), share, HORIZON_DAYS, budget)

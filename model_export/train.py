@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from model_export.artefact import PREFILL_NAME, STEP_NAME, WEIGHTS_NAME, Artefact, onnx_scorer, raw_log_hazards
 from model_export.calibrate import fit_calibration
 from model_export.corpus import held_out
+from model_export.drift_reference import simulated_reference
 from model_export.export import export, load_weights
 from model_export.finetune import Advance, FineTuneRecipe, Tuned, finetune
 from model_export.folder import HORIZON_DAYS, ShopLog, adapted_manifest, base_manifest, copy_files, written
@@ -38,7 +39,8 @@ def run_pretraining(out: Path, recipe: PretrainRecipe, checkpoint: Path | None) 
     export(model, out)
     unseen = held_out(recipe.seed)
     at_moment, every_day = mean_losses(model, unseen.panel)
-    known = raw_log_hazards(unseen.after_purchase, onnx_scorer(out / PREFILL_NAME), model.shop_mean.numpy())
+    scorer, shop = onnx_scorer(out / PREFILL_NAME), model.shop_mean.numpy()
+    known = raw_log_hazards(unseen.after_purchase, scorer, shop)
     pretraining = Pretraining(
         seed=recipe.seed,
         steps=recipe.steps,
@@ -51,9 +53,10 @@ def run_pretraining(out: Path, recipe: PretrainRecipe, checkpoint: Path | None) 
         out,
         FILES,
         pretraining,
-        model.shop_mean.tolist(),
+        shop.tolist(),
         thresholds(known[:, 0], unseen.purchases_share, HORIZON_DAYS),
         {"simulated_moment_loss": round(at_moment, 6), "simulated_user_day_loss": round(every_day, 6)},
+        simulated_reference(recipe.seed, scorer, shop, HORIZON_DAYS),
     )
     return written(out, manifest)
 

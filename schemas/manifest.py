@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from schemas.reference import Reference
+
 MANIFEST_NAME: Final = "manifest.json"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,12 +94,15 @@ class Manifest(_Value):
     shop: TrainingData | None = Field(None, description="None: made for a shop of which nothing is known.")
     fine_tuning: FineTuning | None = Field(None, description="None: the base weights.")
     metrics: dict[str, float]
+    reference: Reference | None = Field(None, description="What drift is measured against; None: not known.")
 
     @model_validator(mode="after")
     def _every_value_has_a_name(self) -> "Manifest":
         if len(self.shop_token) != len(self.shop_token_names):
             values, names = len(self.shop_token), len(self.shop_token_names)
             raise ValueError(f"shop_token has {values} values and {names} names")
+        if self.reference and self.reference.churn_probability.keys() != set(self.heads):
+            raise ValueError(f"reference has churn probabilities of {sorted(self.reference.churn_probability)}")
         return self
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from consumer.core.alerts import Evidence
 from consumer.core.baseline import Baseline
 from consumer.core.calendar import DAY_MS, Calendar
+from consumer.core.drift import Drift
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events
 from consumer.core.features import TOKEN_SIZE
 from consumer.core.fold import FoldRules, Target, fold
@@ -129,10 +130,12 @@ def engine(
     timezone: str = "UTC",
     target: Target = "purchase",
     outcome_rules: OutcomeRules = FOLLOW_ALERTS,
+    drift: Drift | None = None,
 ) -> Engine:
     """An engine over `KnownCurve`, or over another scorer."""
     folding = fold_rules(timezone, target)
-    return Engine(folding, Policy(rules, folding.calendar), scorer or KnownCurve(), outcome_rules, BASELINE)
+    policy = Policy(rules, folding.calendar)
+    return Engine(folding, policy, scorer or KnownCurve(), outcome_rules, BASELINE, drift=drift)
 
 
 class Moody:

@@ -5,7 +5,9 @@ from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from consumer.adapters.drift_metrics import DriftMetrics
 from consumer.adapters.quality_metrics import QualityMetrics
+from consumer.core.drift import Drift
 from consumer.watch_checks import COUNTED, LOOP_BLOCKED, LOOP_LATE, Check, Subject
 from schemas.outcome import OutcomeRecord
 
@@ -32,6 +34,8 @@ class Metrics:
         )
         self._quality = QualityMetrics()
         registry.register(self._quality)
+        self._drift = DriftMetrics()
+        registry.register(self._drift)
         self._triggers = Counter("ebbtide_triggers", "Triggers published.", ["action"], registry=registry)
         self._timers = Counter(
             "ebbtide_timers_fired",
@@ -186,6 +190,10 @@ class Metrics:
     def input_lost(self, partition: int, is_lost: bool) -> None:
         """See `Telemetry.input_lost`."""
         self._input_lost.labels(str(partition)).set(is_lost)
+
+    def watch_drift(self, drift: Drift | None) -> None:
+        """Tell what this has seen from now on."""
+        self._drift.watched = drift
 
     def loop_lag(self, late_s: float) -> None:
         """The event loop woke up so late."""

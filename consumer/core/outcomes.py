@@ -48,7 +48,7 @@ class Outcomes:
 def sample(states: States, rows: np.ndarray, at_ms: np.ndarray, risk: np.ndarray, rules: OutcomeRules) -> None:
     """Remember the scores of those `rows` whose last event's id is drawn and who await no other, in place."""
     header = states.header
-    drawn = _mixed(states.last_id(rows)) < rules.share * 2.0**64
+    drawn = is_drawn(states.last_id(rows), rules.share)
     chosen = drawn & (header["sample_ms"][rows] == NO_TIME)
     _remember(header, rows[chosen], SAMPLE, at_ms[chosen], risk[chosen])
 
@@ -109,6 +109,11 @@ def _silence_days(header: np.ndarray, rows: np.ndarray, at_ms: np.ndarray) -> np
     """Days from the last target event to the prediction, where none has come since."""
     last_ms = header["last_target_ms"][rows]
     return np.where((last_ms != NO_TIME) & (last_ms <= at_ms), (at_ms - last_ms) / DAY_MS, np.nan)
+
+
+def is_drawn(ids: np.ndarray, share: float) -> np.ndarray:
+    """Which event ids (N,) belong to a `share` of all: always the same, whoever asks; bool (N,)."""
+    return _mixed(ids) < share * 2.0**64
 
 
 def _mixed(ids: np.ndarray) -> np.ndarray:

@@ -234,6 +234,14 @@ def test_a_checkpoint_that_cannot_be_used_is_explained(content: bytes | None) ->
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_reference_of_no_model_is_explained() -> None:
+    """The folder is named, and nothing is printed as a result."""
+    done = invoked("train", "reference", "--model", "nowhere")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("ebbtide: cannot use the model in nowhere: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_good_log_is_scored_without_a_word() -> None:
     """Nothing but the summary is printed; every customer is in the file."""
     Path("log.csv").write_text(HEAD + GOOD.replace(",9.5", "T10:00:00Z,9.5"))
