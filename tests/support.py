@@ -57,6 +57,7 @@ def shop_settings(kafka: KafkaServer, valkey: RedisServer, **overrides: Any) -> 
         "alerts_topic": f"{shop}.alerts",
         "triggers_prefix": f"{shop}.triggers",
         "dead_letters_topic": f"{shop}.dead-letters",
+        "outcomes_topic": f"{shop}.outcomes",
         "state_topic": f"{shop}.state",
         "group_id": shop,
         "partitions": 2,

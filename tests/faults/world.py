@@ -133,6 +133,7 @@ def _settings(plan: Plan, bootstrap_servers: str, redis_url: str) -> Settings:
         "alerts_topic": f"{shop}.alerts",
         "triggers_prefix": f"{shop}.triggers",
         "dead_letters_topic": f"{shop}.dead-letters",
+        "outcomes_topic": f"{shop}.outcomes",
         "state_topic": f"{shop}.state",
         "group_id": shop,
         "partitions": plan.partitions,
