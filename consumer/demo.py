@@ -194,7 +194,7 @@ async def _replay(
     console.print(
         f"\n{progress.events_per_s:,.0f} events/s through the service, from its first event to its last alert.\n"
         f"Topics to read at {settings.kafka_bootstrap_servers}: {settings.alerts_topic}, "
-        f"{settings.dead_letters_topic}, {settings.state_topic}\n"
+        f"{settings.triggers_prefix}.<action>, {settings.outcomes_topic}, {settings.dead_letters_topic}\n"
         f"Metrics: {url}/metrics\n",
         highlight=False,
         soft_wrap=True,

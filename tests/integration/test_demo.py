@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from service_process import COMMAND, ebbtide, environment
 
-from support import DEADLINE_S, until
+from support import DEADLINE_S, POLICIES, until
 
 CDNOW = Path(__file__).parents[2] / "data" / "cdnow" / "events.csv.xz"
 
@@ -41,13 +41,13 @@ def is_empty(folder: Path) -> bool:
 async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, temporary: Path, tmp_path: Path) -> None:
     """It ends by itself with the summary, the throughput and a report of its own alerts, and leaves no other file."""
     out = tmp_path / "report"
-    lower = {"EBBTIDE_AT_RISK_PROBABILITY": "0.5", "EBBTIDE_CRITICAL_PROBABILITY": "0.7"}  # two months are a short log
-    done = await ebbtide("demo", "--events", str(start_of_cdnow), "--out", str(out), TMPDIR=str(temporary), **lower)
+    arguments = ("--events", str(start_of_cdnow), "--out", str(out))
+    done = await ebbtide("demo", *arguments, TMPDIR=str(temporary), EBBTIDE_POLICY_FILE=str(POLICIES / "many_alerts.toml"))
     assert (done.code, done.err) == (0, "")
     assert re.search(r"5,001 events, customers: 4,\d\d\d, dead letters: 1", done.out)
     assert re.search(r"at risk +│ +[\d,]+ │", done.out)
     assert re.search(r"[\d,]+ events/s through the service", done.out)
-    assert "retention.alerts, shop.dead-letters, ebbtide.state" in done.out
+    assert "retention.alerts, marketing.triggers.<action>, retention.outcomes, shop.dead-letters" in done.out
     assert f"Report: {out / 'report.html'}" in done.out
     alerts = (out / "alerts.jsonl").read_text().splitlines()
     assert len(alerts) == sum(json.loads((out / "summary.json").read_text())["alerts"].values()) > 100
