@@ -41,8 +41,9 @@ def is_empty(folder: Path) -> bool:
 async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, temporary: Path, tmp_path: Path) -> None:
     """It ends by itself with the summary, the throughput and a report of its own alerts, and leaves no other file."""
     out = tmp_path / "report"
+    policy = str(POLICIES / "many_alerts.toml")  # two months are a short log
     arguments = ("--events", str(start_of_cdnow), "--out", str(out))
-    done = await ebbtide("demo", *arguments, TMPDIR=str(temporary), EBBTIDE_POLICY_FILE=str(POLICIES / "many_alerts.toml"))
+    done = await ebbtide("demo", *arguments, TMPDIR=str(temporary), EBBTIDE_POLICY_FILE=policy)
     assert (done.code, done.err) == (0, "")
     assert re.search(r"5,001 events, customers: 4,\d\d\d, dead letters: 1", done.out)
     assert re.search(r"at risk +│ +[\d,]+ │", done.out)
