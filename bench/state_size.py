@@ -72,7 +72,7 @@ def with_everything(states: States) -> States:
     header["language"], header["affinity_day"], header["triggered_day"] = b"en", today, today[:, None]
     header["last_alert_ms"] = header["sample_ms"] = header["last_ms"] + 12_345_678
     header["sample_risk"], header["published_risk"] = rng.random(len(full)), rng.random(len(full))
-    header["sample_flags"] = 1
+    header["watch_ms"], header["watch_risk"], header["watch_tier"] = header["last_ms"], 0.5, 1
     return full
 
 

@@ -87,11 +87,11 @@ def chapter(rounds: list[Round]) -> str:
         [
             _HEADING,
             "",
-            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of {_FAULTS_PER_ROUND}',
-            f"faults in {_SPAN_S:.0f} s, of which {len(rounds) - len(judged)} could not be judged;",
-            f"{len(faults):,} faults in {hours:.1f} hours, **{sum(violations.values())} violations**.",
-            f"Not counted: {missed.total()} faults for which nothing was there to do them to ({_told(missed)}).",
-            facts()["machine"],
+            f'`make faults-long ARGS="--seed {rounds[0]["run_seed"]}"`: {len(rounds)} rounds of {_FAULTS_PER_ROUND}'
+            f" faults in {_SPAN_S:.0f} s, of which {len(rounds) - len(judged)} could not be judged;"
+            f" {len(faults):,} faults in {hours:.1f} hours, **{sum(violations.values())} violations**."
+            f" Not counted: {missed.total()} faults for which nothing was there to do them to ({_told(missed)})."
+            f" {facts()['machine']}",
             "",
             *_rows("violation", {name: violations[name] for name in report.NAMES}),
             "",
@@ -120,8 +120,8 @@ def main() -> int:
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers go away all the time
     rounds = run(given.seed, given.faults, given.checkpoint, Console())
-    before = _DOCUMENT.read_text().partition(_HEADING)[0]
-    _DOCUMENT.write_text(before + chapter(rounds))
+    before = _DOCUMENT.read_text().partition(_HEADING)[0].rstrip()
+    _DOCUMENT.write_text(f"{before}\n\n{chapter(rounds)}")
     return 1 if any(each["violations"] for each in rounds) else 0
 
 
