@@ -55,6 +55,6 @@ def how_compared(findings: Findings) -> str:
     days = f"{findings.window.horizon_days:.0f}"
     return (
         f"Precision: nothing bought in the {days} days after. In time: of {findings.lost:,} lost\n"
-        f"customers, alerted before {days} days without a purchase were over. Ours: more precise\n"
-        f"by, with 95 % interval, and earlier. Alerts of the last {days} days are not judged."
+        f"customers, alerted before {days} days without a purchase were over. Ours: more\n"
+        f"precise by, with 95 % interval, and earlier. Alerts of the last {days} days are not judged."
     )
