@@ -13,6 +13,7 @@ from consumer.core.calendar import Calendar
 from consumer.core.features import rolling
 from consumer.core.packing import unpack
 from consumer.core.state import NO_TIME, States
+from consumer.core.triggers import names_of
 from consumer.errors import EbbtideError, LostPartitionError
 from consumer.ports import Header
 from consumer.settings import Settings
@@ -63,7 +64,10 @@ def describe(states: States, user_id: str, as_of_day: np.ndarray) -> dict[str, o
         "first_event_at": _iso(header["first_ms"]),
         "last_event_at": _iso(header["last_ms"]),
         "alerted_tier": tuple(Tier)[tier - 1].value if tier else None,
-        "next_alert_due_at": _iso(header["due_ms"]),
+        "next_alert_due_at": _iso(header["due_ms"]) if header["due_tier"] else None,
+        "next_outcome_known_at": None if header["due_tier"] else _iso(header["due_ms"]),
+        "favourite_categories": names_of(header["categories"]),
+        "favourite_items": names_of(header["items"]),
         "features": {name: None if np.isnan(value) else value for name, value in values.items()},
     }
 

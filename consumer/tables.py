@@ -93,10 +93,13 @@ def features_table(found: Mapping[str, Any]) -> Table:
 
 def features_facts(found: Mapping[str, Any]) -> str:
     """What else is known of the user, in a few lines."""
+    none = f"none before {at}" if (at := found["next_outcome_known_at"]) else "none"  # an outcome is looked at then
+    favourites = [*found["favourite_categories"], *found["favourite_items"]]
     return (
         f"first event   {found['first_event_at']}\nlast event    {found['last_event_at']}\n"
+        f"favourites    {', '.join(favourites) or 'none'}\n"
         f"alerted       {found['alerted_tier'] or 'no'}\n"
-        f"next alert    {found['next_alert_due_at'] or 'none'} (if nothing is heard until then)"
+        f"next alert    {found['next_alert_due_at'] or none} (if nothing is heard until then)"
     )
 
 

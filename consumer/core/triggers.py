@@ -35,7 +35,7 @@ def build_trigger(
     [action] = alert.suggested_actions
     if action is Action.NONE:
         return None
-    categories, items = _names(header["categories"]), _names(header["items"])
+    categories, items = names_of(header["categories"]), names_of(header["items"])
     from_when = send_after(alert.emitted_at, conduct.quiet_hours)
     return MarketingTrigger(
         trigger_id=blake2b(f"{alert.alert_id}:{action}".encode(), digest_size=16).hexdigest(),
@@ -55,7 +55,8 @@ def build_trigger(
     )
 
 
-def _names(favourites: np.ndarray) -> list[str]:
+def names_of(favourites: np.ndarray) -> list[str]:
+    """Of one user, the best first."""
     return [name.decode() for name in favourites["name"].tolist() if name]
 
 
