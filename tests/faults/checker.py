@@ -45,6 +45,14 @@ def _alert_counts(history: History) -> Iterator[Violation]:
         yield Violation(PHANTOM, f"alert {alert_id}", {"seen": told})
 
 
+def _others(history: History) -> Iterator[Violation]:
+    seen, expected = Counter(history.others), Counter(history.truth.others)
+    for name, count in (expected - seen).items():
+        yield Violation(LOST, f"{name}, {count} times")
+    for name, count in (seen - expected).items():
+        yield Violation(DUPLICATE if expected[name] else PHANTOM, f"{name}, {count} times too often")
+
+
 def _alert_contents(history: History) -> Iterator[Violation]:
     expected: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for alert in history.truth.alerts:
@@ -194,6 +202,7 @@ CHECKS: tuple[Callable[[History], Iterator[Violation]], ...] = (
     _alert_counts,
     _alert_contents,
     _alert_order,
+    _others,
     _dead_letters,
     _reads,
     _positions,

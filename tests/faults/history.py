@@ -1,5 +1,6 @@
 """What was read back after a run, beside what the pure core makes of the input; and what is called a violation."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +67,12 @@ class SeenPosition:
     position: Position
 
 
+def name_of(topic: str, value: bytes) -> str:
+    """What tells a trigger or an outcome from others: its id, or all that it says."""
+    content = json.loads(value)
+    return f"{topic} {content.get('trigger_id') or json.dumps(content, sort_keys=True)}"
+
+
 @dataclass(frozen=True)
 class Truth:
     """What the pure core makes of the input, up to where each partition stands."""
@@ -76,6 +83,7 @@ class Truth:
     dead_letters: Mapping[tuple[int, int], str]  # code by source
     watermarks_ms: Mapping[int, int]
     counts: Mapping[int, tuple[int, int]]  # by partition, how many users and timers
+    others: Mapping[str, int] = field(default_factory=dict)  # how often each trigger and outcome, see `name_of`
 
 
 @dataclass(frozen=True)
@@ -102,5 +110,6 @@ class History:
     read: Mapping[Where, bytes]  # digest of every outgoing record, read after the run …
     read_during: Mapping[Where, bytes]  # … and by a reader that ran along with it
     log_ends: Mapping[tuple[str, int], tuple[int, int]]  # last stable offset and high watermark
+    others: Mapping[str, int] = field(default_factory=dict)  # triggers and outcomes
     unsettled: Sequence[str] = ()  # what was not done at the deadline
     exits: Sequence[str] = ()  # services that ended though nobody had asked them to, or not as they should

@@ -82,7 +82,7 @@ def chapter(rounds: list[Round]) -> str:
     violations = sum((Counter(each["violations"]) for each in rounds), Counter())
     sums = sum((Counter(each["counts"]) for each in rounds), Counter())
     hours = sum(sum(each["times_s"].values()) for each in rounds) / 3600
-    told = ("records", "alerts", "alerts of silence", "dead letters", "commits", "states written")
+    told = ("records", "alerts", "alerts of silence", "triggers and outcomes", "dead letters", "commits")
     return "\n".join(
         [
             _HEADING,

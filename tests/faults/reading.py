@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from consumer.core.packing import unpack
 from consumer.core.state import NO_TIME
 from consumer.ports import Position, Record
 from consumer.settings import Settings
-from faults.history import SeenAlert, SeenDeadLetter, SeenPosition, View, Where
+from faults.history import SeenAlert, SeenDeadLetter, SeenPosition, View, Where, name_of
 from support import Shop
 
 _READ_DEADLINE_S = 120.0
@@ -29,9 +30,9 @@ def digest(record: Any) -> bytes:
     return blake2b(b"\0".join(b"-" if part is None else b"+" + part for part in parts), digest_size=8).digest()
 
 
-def outgoing(settings: Settings) -> tuple[str, str, str]:
+def outgoing(settings: Settings) -> tuple[str, ...]:
     """The topics that the service writes."""
-    return settings.alerts_topic, settings.dead_letters_topic, settings.state_topic
+    return tuple(topic for topic in settings.topics if topic != settings.events_topic)
 
 
 def _parts(settings: Settings, topics: Iterable[str]) -> list[TopicPartition]:
@@ -97,6 +98,7 @@ class Outgoing:
     alerts: list[SeenAlert] = field(default_factory=list)
     dead_letters: list[SeenDeadLetter] = field(default_factory=list)
     positions: list[SeenPosition] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
     states: dict[str, bytes] = field(default_factory=dict)
     read: dict[Where, bytes] = field(default_factory=dict)
     states_written: int = 0
@@ -114,6 +116,8 @@ class Outgoing:
             letter = json.loads(record.value)
             source = letter["source_partition"], letter["source_offset"]
             self.dead_letters.append(SeenDeadLetter(source, letter["code"]))
+        elif record.topic != settings.state_topic:
+            self.others[name_of(record.topic, record.value)] += 1
         elif record.key == POSITION_KEY:
             self.positions.append(SeenPosition(record.partition, record.offset, Position.from_json(record.value)))
         elif record.key != BARRIER_KEY:

@@ -151,6 +151,7 @@ async def _history(world: World, tail: Tail, left: list[str], exits: list[str]) 
     history = History(
         truth=truth,
         alerts=sent.alerts,
+        others=sent.others,
         dead_letters=sent.dead_letters,
         positions=sent.positions,
         logged_states=sent.states,
@@ -170,6 +171,7 @@ async def _history(world: World, tail: Tail, left: list[str], exits: list[str]) 
         "alerts": len(sent.alerts),
         "alerts in truth": len(truth.alerts),
         "alerts of silence": sum(alert["cause"] == "silence" for alert in truth.alerts),
+        "triggers and outcomes": sum(sent.others.values()),
         "dead letters": len(sent.dead_letters),
         "commits": len(sent.positions),
         "states written": sent.states_written,

@@ -1,5 +1,6 @@
 """The checker on hand-made histories: a good one has no violation, and every doctored one is found out."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -46,6 +47,7 @@ GOOD = History(
         dead_letters={(0, 4): "invalid_json"},
         watermarks_ms={0: 200},
         counts={0: (2, 1)},
+        others={"triggers.coupon 1": 1, "outcomes {}": 2},
     ),
     alerts=[seen(1, 0), seen(3, 2, "bert"), seen(2, 3)],
     dead_letters=[SeenDeadLetter((0, 4), "invalid_json")],
@@ -54,6 +56,7 @@ GOOD = History(
     logged_timers={"anna": 300},
     view=View({0: Header.of(Logged(LAST, 12), "gen")}, {"anna": b"a", "bert": b"b"}, {"anna": 300}),
     input_ends={0: 9},
+    others={"triggers.coupon 1": 1, "outcomes {}": 2},
     read={("alerts", 0, 0): b"x", ("alerts", 0, 2): b"y", ("alerts", 0, 3): b"z"},
     read_during={("alerts", 0, 0): b"x", ("alerts", 0, 2): b"y"},
     log_ends={("alerts", 0): (4, 4), ("state", 0): (14, 14)},
@@ -91,6 +94,12 @@ DOCTORED: dict[str, tuple[str, Callable[[], History]]] = {
         NON_MONOTONIC,
         lambda: replace(GOOD, alerts=[seen(2, 0), seen(1, 1), seen(3, 2, "bert")]),
     ),
+    "an outcome is missing": (LOST, lambda: replace(GOOD, others=Counter(GOOD.others) - Counter({"outcomes {}": 1}))),
+    "a trigger comes twice": (
+        DUPLICATE,
+        lambda: replace(GOOD, others=Counter(GOOD.others) + Counter(["triggers.coupon 1"])),
+    ),
+    "a trigger that should not be": (PHANTOM, lambda: replace(GOOD, others={**GOOD.others, "triggers.coupon 2": 1})),
     "a dead letter is missing": (LOST, lambda: replace(GOOD, dead_letters=[])),
     "a dead letter comes twice": (DUPLICATE, lambda: replace(GOOD, dead_letters=[*GOOD.dead_letters] * 2)),
     "a dead letter of a good record": (

@@ -1,6 +1,7 @@
 """What the input comes to, by the pure core alone: one fold over the whole log, in one process, without any server."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from consumer.core.state import NO_TIME, empty_states
 from consumer.messages import Origin
 from consumer.ports import NOT_BEGUN_MS, Record
 from consumer.settings import Settings
-from faults.history import Truth
+from faults.history import Truth, name_of
 from schemas.dead_letter import RejectCode
 from support import watermarks_of
 
@@ -36,6 +37,8 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
     fate, found = worker.engine.on_events(states, events, before_ms)
     found += worker.engine.on_silence(states, np.arange(len(users)), watermarks_ms[partitions])
     messages = worker.messages.alerts(found.alerts, users, partitions.tolist(), of_event, 0)
+    others = [each for part in messages.values() for each in part if each.topic != settings.alerts_topic]
+    others += [each for outcomes in found.outcomes for each in worker.messages.outcomes(outcomes, users)]
     packed = pack(states)
     due_ms = states.header["due_ms"].tolist()
     timers = {user: due for user, value, due in zip(users, packed, due_ms, strict=True) if value and due != NO_TIME}
@@ -51,6 +54,7 @@ def truth_of(settings: Settings, log: Mapping[int, Sequence[Record]]) -> Truth:
         dead_letters=_dead_letters(origins, decoded.rejected, of_event, fate),
         watermarks_ms=dict(enumerate(watermarks_ms.tolist())),
         counts=_counts(settings.partitions, users, packed, timers),
+        others=Counter(name_of(each.topic, each.value or b"") for each in others),
     )
 
 
