@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from consumer.core.fold import FoldRules
+from consumer.core.quality import auroc
 from consumer.core.state import States
 from model_export.ablation_results import Score
 from model_export.artefact import Scorer, raw_log_hazards
@@ -15,7 +16,7 @@ from model_export.corpus import held_out
 from model_export.evaluate import Trial, tasks_of
 from model_export.export import torch_scorer
 from model_export.likelihood import mean_losses
-from model_export.metrics import auroc, log_loss
+from model_export.metrics import log_loss
 from model_export.model import HazardGPT
 from model_export.panel import Panel
 from model_export.shop import SHOP_SIZE

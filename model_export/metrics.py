@@ -157,16 +157,6 @@ def _average_precision(positive: np.ndarray, hits: np.ndarray, alerts: np.ndarra
     return (positive * precision).sum(axis=1) / hits[:, -1]
 
 
-def auroc(outcome: np.ndarray, probability: np.ndarray) -> float:
-    """Chance that a random positive is ranked above a random negative, ties counting half; NaN without both."""
-    _, inverse, count = np.unique(probability, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[inverse]
-    positives, negatives = int(outcome.sum()), int((~outcome).sum())
-    if not positives or not negatives:
-        return float("nan")
-    return float((rank[outcome].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
 def log_loss(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Mean negative log-likelihood, in nats."""
     likelihood = np.where(outcome, probability, 1 - probability)

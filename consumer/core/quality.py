@@ -64,14 +64,9 @@ class Quality:
         return _share([each.was_alerted == each.is_lost for each in self.samples])
 
     def auroc(self) -> float:
-        """Chance that a lost customer was scored higher than one who stayed, ties counting half (Mann-Whitney)."""
+        """Chance that a lost customer was scored higher than one who stayed."""
         probability, lost = self._scores()
-        positive, negative = int(lost.sum()), int((~lost).sum())
-        if not positive or not negative:
-            return nan
-        _, index, count = np.unique(probability, return_inverse=True, return_counts=True)
-        rank = np.cumsum(count) - (count - 1) / 2  # mean rank of ties, from 1
-        return float((rank[index][lost].sum() - positive * (positive + 1) / 2) / (positive * negative))
+        return auroc(lost, probability)
 
     def brier(self) -> float:
         """Mean squared difference between predicted probability and what happened."""
@@ -101,6 +96,16 @@ class Quality:
     def _scores(self) -> tuple[np.ndarray, np.ndarray]:
         probability = np.array([each.probability for each in self.samples], np.float64)
         return probability, np.array([each.is_lost for each in self.samples], np.bool_)
+
+
+def auroc(outcome: np.ndarray, probability: np.ndarray) -> float:
+    """Chance that a random positive is ranked above a random negative, ties counting half; NaN without both."""
+    _, inverse, count = np.unique(probability, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[inverse]
+    positives, negatives = int(outcome.sum()), int((~outcome).sum())
+    if not positives or not negatives:
+        return nan
+    return float((rank[outcome].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def difference_interval(first: list[bool], second: list[bool]) -> tuple[float, float]:

@@ -12,10 +12,11 @@ from scipy.stats import gamma as gamma_distribution
 
 from consumer.core.calendar import Calendar
 from consumer.core.fold import FoldRules
+from consumer.core.quality import auroc
 from model_export.baselines import histories
 from model_export.btyd import Histories, bg_nbd, fit, pareto_nbd
 from model_export.data import day_number
-from model_export.metrics import auroc, log_loss
+from model_export.metrics import log_loss
 from model_export.tasks import read_past
 
 CDNOW = Path(__file__).parents[2] / "data" / "cdnow" / "events.csv.xz"

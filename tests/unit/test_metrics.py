@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model_export.metrics import ECE_BINS, METRICS, Ranked, Sample, auroc, measure, reliability
+from consumer.core.quality import auroc
+from model_export.metrics import ECE_BINS, METRICS, Ranked, Sample, measure, reliability
 
 
 @pytest.fixture
