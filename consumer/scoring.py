@@ -14,7 +14,7 @@ from consumer.core.events import ERASE, KIND_OF, Events, rounds
 from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.gate import Gate
-from consumer.core.outcomes import OutcomeRules, Outcomes, sample, set_timers, settle, watch
+from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
 from consumer.core.standing import Standings, changed
@@ -142,8 +142,9 @@ class Engine:
     def _sample(self, states: States, rows: np.ndarray) -> None:
         """Draw some of the scores of these users, of those that could raise an alert."""
         rows = rows[states.header["target_events"][rows] >= max(self.policy.rules.min_target_events, 1)]
+        rows = drawn(states, rows, self.outcome_rules)
         at_ms = states.header["last_ms"][rows]
-        sample(states, rows, at_ms, self.policy.probability(states, rows, at_ms), self.outcome_rules)
+        sample(states, rows, at_ms, self.policy.probability(states, rows, at_ms))
 
     def _told(self, states: States, found: Findings) -> Findings:
         """With reasons, and with the actions that they ask for, which are noted in `states`."""

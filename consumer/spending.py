@@ -37,9 +37,8 @@ class Spending:
         partition_of_row: Sequence[int],
     ) -> "Spending":
         """Of the partitions in `reached_ms` (by partition, the event time that it has reached)."""
-        rows = np.array(partition_of_row, np.int64)
         if conduct.alerts_per_day is None:
-            return cls({}, None, rows)
+            return cls({}, None, np.empty(0, np.int64))
         budgets = {}
         for partition, time_ms in reached_ms.items():
             budget = budgets[partition] = Budget.parse(stand[partition].budget)
@@ -48,7 +47,7 @@ class Spending:
                 budgets[partition] = budget.on_day(day, conduct.alerts_per_day / max(stand[partition].partitions, 1))
         nobody = np.inf if conduct.alerts_per_day == 0 else 0.0
         bar = np.array([max(budgets[partition].bar, nobody) for partition in partition_of_row], np.float64)
-        return cls(budgets, Gate(bar, conduct.value), rows)
+        return cls(budgets, Gate(bar, conduct.value), np.array(partition_of_row, np.int64))
 
     def after(self, stand: Mapping[int, Position]) -> dict[int, Position]:
         """Positions that remember the batch's candidates."""

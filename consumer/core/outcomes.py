@@ -45,12 +45,14 @@ class Outcomes:
         return len(self.row)
 
 
-def sample(states: States, rows: np.ndarray, at_ms: np.ndarray, risk: np.ndarray, rules: OutcomeRules) -> None:
-    """Remember the scores of those `rows` whose last event's id is drawn and who await no other, in place."""
-    header = states.header
-    drawn = is_drawn(states.last_id(rows), rules.share)
-    chosen = drawn & (header["sample_ms"][rows] == NO_TIME)
-    _remember(header, rows[chosen], SAMPLE, at_ms[chosen], risk[chosen])
+def drawn(states: States, rows: np.ndarray, rules: OutcomeRules) -> np.ndarray:
+    """Those of `rows` whose last event's id is drawn and who await no other sampled score."""
+    return rows[is_drawn(states.last_id(rows), rules.share) & (states.header["sample_ms"][rows] == NO_TIME)]
+
+
+def sample(states: States, rows: np.ndarray, at_ms: np.ndarray, risk: np.ndarray) -> None:
+    """Remember the scores of `rows`, in place."""
+    _remember(states.header, rows, SAMPLE, at_ms, risk)
 
 
 def watch(states: States, rows: np.ndarray, at_ms: np.ndarray, risk: np.ndarray, tier: np.ndarray) -> None:

@@ -180,6 +180,8 @@ class Policy:
 
     def set_timers(self, states: States, rows: np.ndarray, now_ms: np.ndarray) -> None:
         """Set each row's timer to the first moment from `now_ms` on at which silence reaches a tier not yet alerted."""
+        if not len(rows):
+            return
         header, rules = states.header, self.rules
         silent_from = self._silent_from_ms(states, rows)
         earliest = np.maximum(np.maximum(self._earliest_ms(states, rows), now_ms) - silent_from, 0) / DAY_MS
