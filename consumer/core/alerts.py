@@ -16,8 +16,7 @@ from consumer.core.outcomes import Outcomes
 from consumer.core.policy import BY_SILENCE, Decisions, Policy
 from consumer.core.reason_texts import ENGLISH, Languages, told
 from consumer.core.reasons import Contribution, Moments
-from consumer.core.risk import churn_probability
-from consumer.core.standing import CURVE_AT_DAYS, Standings
+from consumer.core.standing import CURVE_AT_DAYS, Standings, curves
 from consumer.core.state import States
 from consumer.core.triggers import NextItems
 from consumer.core.value import expected_spend
@@ -34,13 +33,17 @@ class Evidence:
 
     decisions: Decisions
     features: list[dict[str, float | None]]  # one for each decision; None: undefined
-    curve: list[list[float]]  # (M, len(CURVE_AT_DAYS))
-    header: np.ndarray  # (M,) of their states
+    curve: np.ndarray  # float64 (M, len(CURVE_AT_DAYS))
     event: np.ndarray  # (M,) index of the deciding event in the batch, -1 for silence
     moments: Moments
     expected_spend: np.ndarray  # (M,) see consumer.core.value; NaN: nothing is known
     reasons: Sequence[Sequence[Contribution]] = ()  # of each decision, once they are explained
     actions: Sequence[Action] = ()  # of each decision, once they are chosen
+
+    @property
+    def header(self) -> np.ndarray:
+        """(M,) of the users' states."""
+        return self.moments.states.header
 
     def contributions(self, index: int) -> Contributions:
         """Code and contribution of each reason of decision `index`."""
@@ -52,15 +55,13 @@ def gather_evidence(
 ) -> Evidence:
     """Copy out of `states` what the alerts of `decisions` will say."""
     rows = decisions.row
-    hazards = np.repeat(states.header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
-    curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), policy.rules.horizon_days)
+    curve = curves(states.header["log_hazards"][rows], policy.rules.horizon_days)
     day = policy.calendar.day_of(decisions.at_ms)
     moments = Moments(states.take(rows), day, decisions.silence_days, decisions.probability)
     return Evidence(
         decisions,
         _snapshots(rolling(moments.states, day, _TOLD_WINDOWS_DAYS)),
-        curve.reshape(len(rows), -1).round(6).tolist(),
-        states.header[rows],
+        curve,
         event,
         moments,
         expected_spend(moments.states, day, prior),
@@ -100,8 +101,7 @@ def build_alert(
     decisions = evidence.decisions
     tier = TIERS[int(decisions.tier[index]) - 1]
     is_control = in_control_group(user_id, context.conduct.control)
-    curve = zip(CURVE_AT_DAYS, evidence.curve[index], strict=True)
-    spend = None if np.isnan(evidence.expected_spend[index]) else round(float(evidence.expected_spend[index]), 2)
+    spend = _spend(evidence.expected_spend[index])
     return RetentionAlert(
         alert_id=alert_id(user_id, int(decisions.anchor_id[index]), tier),
         user_id=user_id,
@@ -110,7 +110,7 @@ def build_alert(
         churn_probability=round(float(decisions.probability[index]), 6),
         horizon_days=context.horizon_days,
         silence_days=round(float(decisions.silence_days[index]), 3),
-        risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
+        risk_curve=_points(evidence.curve[index]),
         reasons=[told(each, context.languages, context.target) for each in evidence.reasons[index]],
         features=evidence.features[index],
         expected_spend=spend,
@@ -149,18 +149,25 @@ def build_outcome(outcomes: Outcomes, index: int, user_id: str, context: AlertCo
 
 def build_score(standings: Standings, index: int, user_id: str, context: AlertContext) -> ScoreRecord:
     """The record of score `index`."""
-    spend = float(standings.expected_spend[index])
-    curve = zip(CURVE_AT_DAYS, standings.curve[index].round(6).tolist(), strict=True)
     return ScoreRecord(
         user_id=user_id,
         churn_probability=round(float(standings.probability[index]), 6),
         horizon_days=context.horizon_days,
         silence_days=round(float(standings.silence_days[index]), 3),
-        risk_curve=[CurvePoint(silence_days=at, churn_probability=risk) for at, risk in curve],
-        expected_spend=None if np.isnan(spend) else round(spend, 2),
+        risk_curve=_points(standings.curve[index]),
+        expected_spend=_spend(standings.expected_spend[index]),
         model_version=context.model_version,
         as_of=instant(int(standings.at_ms[index])),
     )
+
+
+def _points(curve: np.ndarray) -> list[CurvePoint]:
+    points = zip(CURVE_AT_DAYS, curve.round(6).tolist(), strict=True)
+    return [CurvePoint(silence_days=at, churn_probability=risk) for at, risk in points]
+
+
+def _spend(expected: float) -> float | None:
+    return None if np.isnan(expected) else round(float(expected), 2)
 
 
 def alert_id(user_id: str, anchor_id: int, tier: Tier) -> str:

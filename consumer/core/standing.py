@@ -28,22 +28,27 @@ class Standings:
         return len(self.row)
 
 
+def curves(log_hazards: np.ndarray, horizon_days: float) -> np.ndarray:
+    """Churn probability after so many days of silence: (N, bins) to (N, len(CURVE_AT_DAYS))."""
+    hazards = np.repeat(log_hazards, len(CURVE_AT_DAYS), axis=0)
+    risk = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(log_hazards)), horizon_days)
+    return risk.reshape(len(log_hazards), len(CURVE_AT_DAYS))
+
+
 def changed(
     states: States, rows: np.ndarray, at_ms: np.ndarray, policy: Policy, prior: SpendPrior, step: float
 ) -> Standings:
     """Those of `rows` (no row twice) whose risk differs by more than `step` from the last one told, which is noted."""
-    header, horizon_days = states.header, policy.rules.horizon_days
+    header = states.header
     risk = policy.probability(states, rows, at_ms)
     differs = np.abs(risk - header["published_risk"][rows]) > step
     rows, at_ms, risk = rows[differs], at_ms[differs], risk[differs]
     header["published_risk"][rows] = risk
-    hazards = np.repeat(header["log_hazards"][rows], len(CURVE_AT_DAYS), axis=0)
-    curve = churn_probability(hazards, np.tile(CURVE_AT_DAYS, len(rows)), horizon_days)
     return Standings(
         rows,
         at_ms,
         risk,
         policy.silence_days(states, rows, at_ms),
-        curve.reshape(len(rows), len(CURVE_AT_DAYS)),
+        curves(header["log_hazards"][rows], policy.rules.horizon_days),
         expected_spend(states.take(rows), policy.calendar.day_of(at_ms), prior),
     )
