@@ -562,3 +562,16 @@ def test_columns_without_events_decide_nothing() -> None:
     """An empty batch is no error."""
     fate, found = engine().on_events(folded([]), columns([]), np.empty(0, np.int64))
     assert (fate.tolist(), found) == ([], Findings())
+
+
+def test_without_silence_nobody_is_alerted_by_it() -> None:
+    run = Run(engine(replace(RULES, on_silence=False)))
+    run.events(Happened(BUY, day(0)))
+    assert run.silence(EVER) == []
+
+
+def test_a_timer_of_before_alerts_nobody_once_silence_does_not() -> None:
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    under(run, replace(RULES, on_silence=False))
+    assert run.silence(EVER) == []
