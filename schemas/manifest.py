@@ -76,7 +76,7 @@ class Calibration(_Value):
 class Manifest(_Value):
     """Lies beside the graphs as `manifest.json`; the service refuses what does not match it."""
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     model_version: str
     licence: str
     files: dict[str, Sha256] = Field(description="File name to the SHA-256 of its content.")
