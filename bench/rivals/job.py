@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import numpy as np
 import onnxruntime as ort
-import xxhash
+
+from bench.rivals.command import POLICY
 
 COUNTS: Final = (
     "events", "sessions", "views", "searches", "cart_adds", "cart_removals", "checkouts", "purchases", "refunds",
@@ -47,44 +47,12 @@ CUSTOMER = np.dtype(
 KINDS: Final = tuple(COUNTED_AS)
 KIND_OF: Final = {name: code for code, name in enumerate(KINDS)}
 PURCHASE, REFUND = KIND_OF["purchase"], KIND_OF["refund"]
-_COUPON_REDEMPTION = KIND_OF["coupon_redemption"]
-_AT: Final = {name: position for position, name in enumerate(COUNTS)}
-_PURCHASES = _AT["purchases"]
+AT: Final = {name: position for position, name in enumerate(COUNTS)}
+_PURCHASES = AT["purchases"]
 _FARTHEST_DAYS = 8192
 _DECAYS = np.exp2(-np.arange(_FARTHEST_DAYS + 1)[:, None] / np.tile(HALF_LIVES_DAYS, 3)).astype(np.float32)
 _LOG1P_GAPS = np.log1p(np.arange(_FARTHEST_DAYS + 1)).astype(np.float32)
 _WEEKDAYS = np.stack([f(np.arange(7) * (2 * np.pi / 7)) for f in (np.sin, np.cos)], axis=1).astype(np.float32)
-
-
-def _counted_by_kind() -> np.ndarray:
-    """What an event of each kind adds to the counts: float64 (kinds, counts)."""
-    added = np.zeros((len(KINDS), len(COUNTS)))
-    added[:, _AT["events"]] = 1
-    for kind, name in COUNTED_AS.items():
-        if name:
-            added[KIND_OF[kind], _AT[name]] = 1
-    return added
-
-
-_COUNTED = _counted_by_kind()
-
-
-class Event(msgspec.Struct, gc=False):
-    """What the job reads of a record."""
-
-    user_id: str
-    event_id: str
-    event_type: str
-    occurred_at: int
-    value: float = 0.0
-    discount: float = 0.0
-    dwell_ms: float = 0.0
-    rating: float | None = None
-    sentiment: float | None = None
-    coupon: str | None = None
-
-
-_decoder = msgspec.json.Decoder(list[Event])
 
 
 @dataclass(frozen=True)
@@ -102,36 +70,6 @@ class Batch:
         """Some of the events."""
         columns = (self.row, self.time_ms, self.kind, self.id_hash, self.added)
         return Batch(self.users, *(column[index] for column in columns))
-
-
-def decode(values: Sequence[bytes]) -> Batch:
-    """JSON events to columns; all are parsed in one go."""
-    events = _decoder.decode(b"[%b]" % b",".join(values))
-    row_of: dict[str, int] = {}
-    row = np.array([row_of.setdefault(event.user_id, len(row_of)) for event in events], np.int64)
-    kind = np.array([KIND_OF[event.event_type] for event in events], np.int64)
-    time_ms = np.array([event.occurred_at for event in events], np.int64)
-    hashes = np.array([xxhash.xxh3_64_intdigest(event.event_id.encode()) for event in events], np.uint64)
-    return Batch(list(row_of), row, time_ms, kind, hashes, _added(events, kind))
-
-
-def _added(events: list[Event], kind: np.ndarray) -> np.ndarray:
-    sums = np.array([(event.value, event.discount, event.dwell_ms) for event in events]).reshape(len(events), 3)
-    added = np.zeros((len(events), len(COUNTS) + len(SUMS)))
-    added[:, : len(COUNTS)] = _COUNTED[kind]
-    added[:, -5] = np.where(kind == PURCHASE, sums[:, 0], 0.0)
-    added[:, -4] = np.where(kind == REFUND, sums[:, 0], 0.0)
-    added[:, -3] = sums[:, 1]
-    added[:, -2] = sums[:, 2] / 1000.0
-    for index, event in enumerate(events):  # few have an opinion or a coupon
-        if event.rating is not None or event.sentiment is not None:
-            opinion = event.sentiment if event.sentiment is not None else max(-1.0, ((event.rating or 0.0) - 3.0) / 2.0)
-            added[index, -1] = opinion
-            added[index, _AT["opinions"]] = 1
-            added[index, _AT["negative_texts"]] = opinion < NEGATIVE_SENTIMENT
-        if event.coupon is not None and kind[index] == PURCHASE:
-            added[index, _AT["coupons"]] += 1
-    return added
 
 
 @dataclass
@@ -174,7 +112,7 @@ def pack(customers: Customers) -> list[bytes]:
 class Model:
     """The weights in ONNX Runtime, one thread; rows of about the same length are scored together."""
 
-    _TOKENS_PER_RUN = 2048  # more no longer fit the cache
+    _TOKENS_PER_RUN = 1024  # more no longer fit the cache
     _PADDING_PER_RUN = 24  # tokens that cost as much as another run
 
     def __init__(self, folder: Path) -> None:
@@ -189,7 +127,7 @@ class Model:
         self._session = ort.InferenceSession(folder / "prefill.onnx", options, providers=["CPUExecutionProvider"])
 
     def probabilities(self, closed: np.ndarray, start: np.ndarray, count: np.ndarray, today: np.ndarray) -> np.ndarray:
-        """Churn probability of R rows: token `today` (R, 36) after `count` (R,) tokens of `closed` from `start` (R,)."""
+        """Churn probability of R rows: `count` tokens of `closed` from `start` (R,) on, then `today` (R, 36)."""
         result = np.empty(len(today))
         order = np.argsort(count, kind="stable")
         for begin, end in self._runs(count[order]):
@@ -263,7 +201,7 @@ class Alert:
 class Job:
     """The whole of it between bytes and bytes."""
 
-    def __init__(self, model_dir: Path, policy: Path = Path(__file__).with_name("policy.toml")) -> None:
+    def __init__(self, model_dir: Path, policy: Path = POLICY) -> None:
         self.model, self.tiers = Model(model_dir), Tiers.read(policy)
 
     def process(self, batch: Batch, stored: Sequence[bytes | None]) -> tuple[list[bytes], list[Alert]]:
@@ -283,7 +221,7 @@ class Job:
     def _scored(self, customers: Customers, events: Batch) -> np.ndarray:
         """Fold events, which are sorted by customer, into `customers`; the probability after each."""
         header = customers.header
-        events.added[:, _AT["sessions"]] = _new_session(header, events)
+        events.added[:, AT["sessions"]] = _new_session(header, events)
         day = _running_max(events.time_ms // DAY_MS, events.row, _last_day(customers))
         probability = np.empty(len(day))
         for segment in _rounds(events.row, day):
@@ -321,9 +259,7 @@ class Job:
         )
         return self.model.probabilities(past.tokens, past.start[segment], slot[segment], tokens)
 
-    def _alerts(
-        self, header: np.ndarray, events: Batch, arrival: np.ndarray, probability: np.ndarray
-    ) -> list[Alert]:
+    def _alerts(self, header: np.ndarray, events: Batch, arrival: np.ndarray, probability: np.ndarray) -> list[Alert]:
         """Episodes open, escalate and close; `arrival` tells an event's place in the batch."""
         purchase = events.kind == PURCHASE
         first, last = _bounds(events.row)
@@ -398,7 +334,7 @@ def token_rows(
     np.log1p(tokens[:, :LOGS], out=tokens[:, :LOGS])
     tokens[:, 20] = _LOG1P_GAPS[np.clip(gap, 0, _FARTHEST_DAYS)]
     tokens[:, 21] = _LOG1P_GAPS[np.clip(since_purchase, 0, _FARTHEST_DAYS)]
-    tokens[:, 31] = totals[:, -1] / np.maximum(totals[:, _AT["opinions"]], 1)
+    tokens[:, 31] = totals[:, -1] / np.maximum(totals[:, AT["opinions"]], 1)
     tokens[:, 32] = gap == NO_DAY
     tokens[:, 33] = since_purchase == NO_DAY
     tokens[:, 34:] = _WEEKDAYS[day % 7]
