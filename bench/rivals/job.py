@@ -268,7 +268,9 @@ class Job:
         reached = np.searchsorted(self.tiers.thresholds, probability, side="right") * (may_alert & ~purchase)
         closes = purchase | (probability < self.tiers.rearm)
         header["purchases"][events.row[last]] += bought[last].astype(np.uint32)
-        concerned = np.flatnonzero((reached > 0) | (closes & (header["tier"][events.row] > 0)) | purchase)
+        in_episode = header["tier"] > 0
+        in_episode[events.row[reached > 0]] = True
+        concerned = np.flatnonzero(in_episode[events.row] & (closes | (reached > 0)))
         tier = header["tier"].tolist()
         alerts = []
         for index, row, reaches, is_closing in zip(
