@@ -10,6 +10,7 @@ import random
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -220,8 +221,8 @@ def main() -> None:
     }
     order = random.Random(given.seed)
     contents = []
-    with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey:
-        arena = Arena(kafka, valkey)
+    with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey, TemporaryDirectory() as folder:
+        arena = Arena(kafka, valkey, Path(folder))
         for name in given.shapes:
             contest = Contest(arena, shapes[name], present)
             contest.run(given.repeats, order)

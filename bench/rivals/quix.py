@@ -5,7 +5,8 @@ Values and states go through as bytes, without Quix's own JSON.
 """
 
 import logging
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ _STATE = b"customer"
 _COMMIT_S = {"exactly_once": 0.1, "at_least_once": 1.0}  # nothing is read before a transaction's end, alerts at once
 
 
-def run(chosen: Options, meter: Meter, state_dir: str) -> None:
+def run(chosen: Options, meter: Meter) -> None:
     """Process so many events."""
     job, decoder = SingleJob(chosen.model), msgspec.json.Decoder(Event)
     done = 0
@@ -40,7 +41,7 @@ def run(chosen: Options, meter: Meter, state_dir: str) -> None:
         consumer_extra_config={"fetch.wait.max.ms": 10, "queued.min.messages": 10_000},
         producer_extra_config={"linger.ms": 5},
         consumer_poll_timeout=0.05,
-        state_dir=state_dir,
+        state_dir=Path(gettempdir()) / chosen.group,
         loglevel=logging.WARNING,
         broker_availability_timeout=0,
         on_message_processed=count,
@@ -69,5 +70,4 @@ def run(chosen: Options, meter: Meter, state_dir: str) -> None:
 
 if __name__ == "__main__":
     chosen = options()
-    with TemporaryDirectory() as folder:
-        run(chosen, Meter(chosen.ready), folder)
+    run(chosen, Meter(chosen.ready))

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -54,10 +56,10 @@ class Footprint:
 
 
 class Arena:
-    """The servers, and the names that a contestant has there, which are new each time."""
+    """The servers, the names that a contestant has there, which are new each time, and a folder for local states."""
 
-    def __init__(self, kafka: EmbeddedKafka, valkey: EmbeddedValkey) -> None:
-        self.kafka, self.valkey = kafka, valkey
+    def __init__(self, kafka: EmbeddedKafka, valkey: EmbeddedValkey, folder: Path) -> None:
+        self.kafka, self.valkey, self._folder = kafka, valkey, folder
         self._number = 0
 
     def new_group(self, contestant: Contestant) -> str:
@@ -99,8 +101,9 @@ class Arena:
             )  # fmt: skip
             with log.open("wb") as errors:
                 process = subprocess.Popen(
-                    [*contestant.command, *given], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors
-                )
+                    [*contestant.command, *given], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors,
+                    env=os.environ | {"TMPDIR": str(self._folder)},
+                )  # fmt: skip
             try:
                 _await_ready(process, ready, log)
                 before = server_cpu()
@@ -136,10 +139,11 @@ class Arena:
         return Footprint(redis_bytes(self.valkey.url) / users, size / max(keys, 1), written / events)
 
     def clear(self, group: str) -> None:
-        """Forget a run: its topics and its keys."""
+        """Forget a run: its topics, its keys and its folder."""
         asyncio.run(drop_topics(self.kafka.bootstrap_servers, [*topics_with(self.kafka, group)]))
         with Redis.from_url(self.valkey.url) as redis:
             redis.flushall()
+        shutil.rmtree(self._folder / group, ignore_errors=True)
 
     def _changelogs(self, group: str) -> list[str]:
         names = topics_with(self.kafka, group)
