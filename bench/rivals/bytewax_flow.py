@@ -50,7 +50,8 @@ class _Partition(StatefulSourcePartition[tuple[str, Polled], int]):
                 "group.id": chosen.group,
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 10,
-                "queued.min.messages": 10_000,
+                "queued.min.messages": 20_000,
+                "fetch.queue.backoff.ms": 10,  # after a full queue; the default of a second lets it run dry
             }
         )
         self._consumer.assign([TopicPartition(chosen.input, number, offset)])

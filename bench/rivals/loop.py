@@ -30,7 +30,8 @@ def run(chosen: Options, meter: Meter) -> int:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "fetch.wait.max.ms": 10,
-            "queued.min.messages": 10_000,
+            "queued.min.messages": 20_000,
+            "fetch.queue.backoff.ms": 10,  # after a full queue; the default of a second lets it run dry
         }
     )
     consumer.subscribe([chosen.input], on_assign=lambda *_: meter.ready())

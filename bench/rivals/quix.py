@@ -38,7 +38,7 @@ def run(chosen: Options, meter: Meter) -> None:
         auto_offset_reset="earliest",
         processing_guarantee="exactly-once" if chosen.delivery == "exactly_once" else "at-least-once",
         commit_interval=_COMMIT_S[chosen.delivery],
-        consumer_extra_config={"fetch.wait.max.ms": 10, "queued.min.messages": 10_000},
+        consumer_extra_config={"fetch.wait.max.ms": 10, "queued.min.messages": 20_000, "fetch.queue.backoff.ms": 10},
         producer_extra_config={"linger.ms": 5},
         consumer_poll_timeout=0.05,
         state_dir=Path(gettempdir()) / chosen.group,
