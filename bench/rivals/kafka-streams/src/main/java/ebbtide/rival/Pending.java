@@ -1,0 +1,25 @@
+package ebbtide.rival;
+
+import org.apache.kafka.common.utils.Bytes;
+
+/** An event that is folded and waits for its score and its decision. */
+final class Pending {
+    final Bytes user;
+    final UserState state;
+    final boolean isPurchase;
+    final boolean hasBought; // by then
+    final int partition;
+    final long offset;
+    final long timestamp;
+    double probability = Double.NaN;
+
+    Pending(Bytes user, UserState state, boolean isPurchase, int partition, long offset, long timestamp) {
+        this.user = user;
+        this.state = state;
+        this.isPurchase = isPurchase;
+        this.hasBought = state.targetEvents > 0;
+        this.partition = partition;
+        this.offset = offset;
+        this.timestamp = timestamp;
+    }
+}
