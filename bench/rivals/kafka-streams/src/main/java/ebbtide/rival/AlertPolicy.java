@@ -30,7 +30,7 @@ final class AlertPolicy {
     }
 
     static byte[] alert(Pending event, int tier) {
-        String user = new String(event.user.get(), StandardCharsets.UTF_8).replace("\\", "\\\\").replace("\"", "\\\"");
+        String user = new String(event.state.user.get(), StandardCharsets.UTF_8).replace("\\", "\\\\").replace("\"", "\\\"");
         return String.format(
                 Locale.ROOT,
                 "{\"user_id\":\"%s\",\"tier\":\"%s\",\"churn_probability\":%.9f,"

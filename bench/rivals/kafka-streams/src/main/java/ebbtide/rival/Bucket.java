@@ -6,6 +6,10 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.Map;
 
 /** Histories of at most `length` days, side by side in the memory that the network reads. */
 final class Bucket {
@@ -16,9 +20,9 @@ final class Bucket {
     private final Pending[] pending;
     private final FloatBuffer tokens;
     private final LongBuffer lengths;
-    private final OnnxTensor[] tokensOfRows; // made once for each number of rows, over the same memory
-    private final OnnxTensor[] lengthsOfRows;
-    private final double[] probability;
+    private final FloatBuffer hazards;
+    private final List<Map<String, OnnxTensor>> inputsOfRows; // made once for each number of rows, over the same memory
+    private final List<Map<String, OnnxTensor>> outputsOfRows;
 
     Bucket(Model model, int length, int capacity) {
         this.model = model;
@@ -27,9 +31,9 @@ final class Bucket {
         pending = new Pending[capacity];
         tokens = direct(capacity * length * Tokens.SIZE * Float.BYTES).asFloatBuffer();
         lengths = direct(capacity * Long.BYTES).asLongBuffer();
-        tokensOfRows = new OnnxTensor[capacity + 1];
-        lengthsOfRows = new OnnxTensor[capacity + 1];
-        probability = new double[capacity];
+        hazards = direct(capacity * model.hazardsOfRow() * Float.BYTES).asFloatBuffer();
+        inputsOfRows = new ArrayList<>(Collections.nCopies(capacity + 1, null));
+        outputsOfRows = new ArrayList<>(Collections.nCopies(capacity + 1, null));
     }
 
     private static ByteBuffer direct(int bytes) {
@@ -63,13 +67,16 @@ final class Bucket {
 
     /** Score all rows; the bucket is empty then. */
     void run() throws OrtException {
-        if (tokensOfRows[rows] == null) {
-            tokensOfRows[rows] = model.tensor(tokens.slice(0, rows * length * Tokens.SIZE), rows, length);
-            lengthsOfRows[rows] = model.tensor(lengths.slice(0, rows), rows);
+        if (inputsOfRows.get(rows) == null) {
+            inputsOfRows.set(rows, model.inputs(
+                    model.tensor(tokens.slice(0, rows * length * Tokens.SIZE), rows, length),
+                    model.tensor(lengths.slice(0, rows), rows)));
+            FloatBuffer written = hazards.slice(0, rows * model.hazardsOfRow());
+            outputsOfRows.set(rows, Map.of("log_hazards", model.hazardsTensor(written, rows)));
         }
-        model.run(tokensOfRows[rows], lengthsOfRows[rows], rows, probability);
+        model.run(inputsOfRows.get(rows), outputsOfRows.get(rows));
         for (int row = 0; row < rows; row++) {
-            pending[row].probability = probability[row];
+            pending[row].probability = model.probability(hazards, row);
             pending[row] = null;
         }
         rows = 0;

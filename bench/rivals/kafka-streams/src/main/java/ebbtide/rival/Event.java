@@ -24,6 +24,11 @@ final class Event {
         coupon = false;
     }
 
+    /** Whether it says what it is and when it was. */
+    boolean isWhole() {
+        return kind != UNKNOWN && timeMs >= 0;
+    }
+
     static int kindOf(String name) {
         return switch (name) {
             case "view_item" -> VIEW_ITEM;

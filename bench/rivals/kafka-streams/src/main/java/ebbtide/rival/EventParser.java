@@ -4,18 +4,24 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.time.OffsetDateTime;
 
-/** Bytes to an {@link Event} with Jackson's streaming parser: strings that are not asked for are never built. */
+/** Bytes to an {@link Event}: what {@link EventScanner} cannot read, Jackson's streaming parser does. */
 final class EventParser {
     private final JsonFactory factory = new JsonFactory();
+    private final EventScanner scanner = new EventScanner();
 
     /** False for what is no event, which is skipped. */
     boolean parse(byte[] value, Event event) {
-        event.clear();
         if (value == null) {
             return false;
         }
+        event.clear();
+        if (scanner.scan(value, event)) {
+            return true;
+        }
+        event.clear();
         try (JsonParser parser = factory.createParser(value)) {
             return parser.nextToken() == JsonToken.START_OBJECT && fields(parser, event);
         } catch (IOException | RuntimeException malformed) {
@@ -33,7 +39,8 @@ final class EventParser {
             }
             switch (name) {
                 case "event_id" -> {
-                    event.idHash = hash(parser.getTextCharacters(), parser.getTextOffset(), parser.getTextLength());
+                    byte[] id = parser.getText().getBytes(StandardCharsets.UTF_8);
+                    event.idHash = hash(id, 0, id.length);
                     hasId = true;
                 }
                 case "event_type" -> event.kind = Event.kindOf(parser.getText());
@@ -53,14 +60,18 @@ final class EventParser {
                 }
             }
         }
+        takeStars(event, stars);
+        return hasId && event.isWhole();
+    }
+
+    static void takeStars(Event event, double stars) {
         if (Double.isNaN(event.sentiment) && !Double.isNaN(stars)) {
             event.sentiment = Math.max(-1.0, (stars - 3.0) / 2.0);
         }
-        return hasId && event.kind != Event.UNKNOWN && event.timeMs >= 0;
     }
 
-    /** 64 bits of an id: a multiplication and a shift for each character, and murmur's finaliser. */
-    static long hash(char[] text, int from, int length) {
+    /** 64 bits of an id: a multiplication and a shift for each byte, and murmur's finaliser. */
+    static long hash(byte[] text, int from, int length) {
         long hash = 0x9E3779B97F4A7C15L ^ length;
         for (int at = from; at < from + length; at++) {
             hash = (hash ^ text[at]) * 0xFF51AFD7ED558CCDL;

@@ -11,21 +11,21 @@ import java.nio.FloatBuffer;
 import java.nio.LongBuffer;
 import java.nio.file.Path;
 import java.util.Map;
-import java.util.Set;
 
 /** The exported network and what its manifest says; used by any number of threads. */
 final class Model {
     private static final int HORIZON_DAYS = 30;
-    private static final Set<String> WANTED = Set.of("log_hazards");
 
     final OrtEnvironment environment;
     private final OrtSession session;
     private final OnnxTensor shop;
+    private final int heads;
     private final double[] exposureDays; // how many of the first 30 days lie in each bin
 
     Model(Path folder) throws OrtException, IOException {
         JsonNode manifest = new ObjectMapper().readTree(folder.resolve("manifest.json").toFile());
         exposureDays = exposure(manifest.get("bin_edges_days"));
+        heads = manifest.get("heads").size();
         environment = OrtEnvironment.getEnvironment();
         OrtSession.SessionOptions options = new OrtSession.SessionOptions();
         options.setIntraOpNumThreads(1);
@@ -61,19 +61,30 @@ final class Model {
         return OnnxTensor.createTensor(environment, lengths, new long[] {rows});
     }
 
-    /** Churn probability after each of some histories, to `probability`. */
-    void run(OnnxTensor tokens, OnnxTensor lengths, int rows, double[] probability) throws OrtException {
-        Map<String, OnnxTensor> given = Map.of("tokens", tokens, "lengths", lengths, "shop", shop);
-        try (OrtSession.Result result = session.run(given, WANTED)) {
-            FloatBuffer hazards = ((OnnxTensor) result.get(0)).getFloatBuffer();
-            int stride = hazards.remaining() / rows; // heads × bins; purchases are the first head
-            for (int row = 0; row < rows; row++) {
-                double expected = 0.0;
-                for (int bin = 0; bin < exposureDays.length && exposureDays[bin] > 0.0; bin++) {
-                    expected += Math.exp(hazards.get(row * stride + bin)) * exposureDays[bin];
-                }
-                probability[row] = Math.exp(-expected);
-            }
+    OnnxTensor hazardsTensor(FloatBuffer hazards, int rows) throws OrtException {
+        return OnnxTensor.createTensor(environment, hazards, new long[] {rows, heads, exposureDays.length});
+    }
+
+    /** How many numbers `run` writes for a row. */
+    int hazardsOfRow() {
+        return heads * exposureDays.length;
+    }
+
+    Map<String, OnnxTensor> inputs(OnnxTensor tokens, OnnxTensor lengths) {
+        return Map.of("tokens", tokens, "lengths", lengths, "shop", shop);
+    }
+
+    /** Both maps are of tensors over memory of the caller's own: nothing is copied. */
+    void run(Map<String, OnnxTensor> inputs, Map<String, OnnxTensor> outputs) throws OrtException {
+        session.run(inputs, outputs).close();
+    }
+
+    /** Churn probability by the hazards of one row: purchases are the first head. */
+    double probability(FloatBuffer hazards, int row) {
+        double expected = 0.0;
+        for (int bin = 0; bin < exposureDays.length && exposureDays[bin] > 0.0; bin++) {
+            expected += Math.exp(hazards.get(row * hazardsOfRow() + bin)) * exposureDays[bin];
         }
+        return Math.exp(-expected);
     }
 }

@@ -1,10 +1,7 @@
 package ebbtide.rival;
 
-import org.apache.kafka.common.utils.Bytes;
-
 /** An event that is folded and waits for its score and its decision. */
 final class Pending {
-    final Bytes user;
     final UserState state;
     final boolean isPurchase;
     final boolean hasBought; // by then
@@ -13,8 +10,7 @@ final class Pending {
     final long timestamp;
     double probability = Double.NaN;
 
-    Pending(Bytes user, UserState state, boolean isPurchase, int partition, long offset, long timestamp) {
-        this.user = user;
+    Pending(UserState state, boolean isPurchase, int partition, long offset, long timestamp) {
         this.state = state;
         this.isPurchase = isPurchase;
         this.hasBought = state.targetEvents > 0;

@@ -21,7 +21,7 @@ final class Progress {
     private volatile long processed;
     private long committed;
     private volatile Mark begin;
-    private Mark half;
+    private volatile Mark half;
     private Mark end;
 
     Progress(long wanted) {
@@ -36,12 +36,15 @@ final class Progress {
         uncommitted.get()[0]++;
         if (processed < wanted) { // with more threads than one a count may get lost, which only delays the end
             processed++;
+            if (processed == wanted / 2) {
+                half = mark(processed);
+            }
         }
     }
 
     private synchronized void begin() {
         if (begin == null) {
-            begin = mark();
+            begin = mark(0);
         }
     }
 
@@ -57,17 +60,14 @@ final class Progress {
         }
         committed += mine[0];
         mine[0] = 0;
-        if (half == null && committed >= wanted / 2) {
-            half = mark();
-        }
         if (committed >= wanted) {
-            end = mark();
+            end = mark(committed);
             ended.countDown();
         }
     }
 
-    private Mark mark() {
-        return new Mark(committed, System.nanoTime(), SYSTEM.getProcessCpuTime());
+    private static Mark mark(long events) {
+        return new Mark(events, System.nanoTime(), SYSTEM.getProcessCpuTime());
     }
 
     void await() throws InterruptedException {

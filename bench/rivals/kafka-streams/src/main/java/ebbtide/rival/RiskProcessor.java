@@ -57,7 +57,7 @@ final class RiskProcessor implements Processor<byte[], byte[], byte[], byte[]> {
             Bytes user = Bytes.wrap(record.key());
             UserState state = users.forChange(user);
             if (Fold.fold(state, event)) {
-                enqueue(user, state, record.timestamp());
+                enqueue(state, record.timestamp());
             }
         }
         if (progress.isDone() || users.changedUsers() >= MAX_CHANGED_USERS) {
@@ -65,10 +65,10 @@ final class RiskProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         }
     }
 
-    private void enqueue(Bytes user, UserState state, long timestamp) {
+    private void enqueue(UserState state, long timestamp) {
         RecordMetadata source = context.recordMetadata().orElseThrow();
         boolean isPurchase = event.kind == Event.PURCHASE;
-        Pending pending = new Pending(user, state, isPurchase, source.partition(), source.offset(), timestamp);
+        Pending pending = new Pending(state, isPurchase, source.partition(), source.offset(), timestamp);
         undecided.add(pending);
         try {
             scorer.add(pending);
@@ -81,7 +81,9 @@ final class RiskProcessor implements Processor<byte[], byte[], byte[], byte[]> {
     }
 
     private void punctuate() {
-        decide();
+        if (options.batchMs() < options.commitMs()) { // else commits decide: alerts are not seen before them anyway
+            decide();
+        }
         if (progress.isDone()) {
             context.commit();
         }
@@ -99,7 +101,7 @@ final class RiskProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         for (Pending each : undecided) {
             int tier = AlertPolicy.decide(each);
             if (tier > 0) {
-                context.forward(new Record<>(each.user.get(), AlertPolicy.alert(each, tier), each.timestamp));
+                context.forward(new Record<>(each.state.user.get(), AlertPolicy.alert(each, tier), each.timestamp));
             }
         }
         undecided.clear();

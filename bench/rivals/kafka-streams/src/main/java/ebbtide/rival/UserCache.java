@@ -26,7 +26,7 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
 
     private final StateCodec codec = new StateCodec();
     private final LinkedHashMap<Bytes, UserState> users = new LinkedHashMap<>(1024, 0.75f, true);
-    private final List<Bytes> changed = new ArrayList<>();
+    private final List<UserState> changed = new ArrayList<>();
     private KeyValueStore<Bytes, byte[]> store;
     private Runnable beforeCommit = () -> {};
     private int daysKept;
@@ -43,12 +43,12 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
         if (state == null) {
             byte[] value = store.get(user);
             state = value == null ? new UserState(1) : codec.unpack(value);
+            state.user = user;
             users.put(user, state);
-            daysKept += state.days;
         }
         if (!state.dirty) {
             state.dirty = true;
-            changed.add(user);
+            changed.add(state);
         }
         return state;
     }
@@ -59,11 +59,12 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
 
     /** To the persistent store; then those go, clean now, that were not used for longest. */
     void writeBack() {
-        for (Bytes user : changed) {
-            UserState state = users.get(user);
+        for (UserState state : changed) {
             state.dirty = false;
+            daysKept += state.days - state.daysCounted;
+            state.daysCounted = state.days;
             if (state.events > 0) {
-                store.put(user, codec.pack(state));
+                store.put(state.user, codec.pack(state));
             }
         }
         changed.clear();
@@ -71,13 +72,12 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
     }
 
     private void evict() {
-        daysKept = 0;
-        for (UserState state : users.values()) {
-            daysKept += state.days;
+        if (daysKept <= MAX_DAYS_KEPT) {
+            return;
         }
-        Iterator<Map.Entry<Bytes, UserState>> eldest = users.entrySet().iterator();
+        Iterator<UserState> eldest = users.values().iterator();
         while (daysKept > MAX_DAYS_KEPT && eldest.hasNext()) {
-            daysKept -= eldest.next().getValue().days;
+            daysKept -= eldest.next().daysCounted;
             eldest.remove();
         }
     }

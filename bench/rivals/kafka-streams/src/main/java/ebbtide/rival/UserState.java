@@ -1,6 +1,7 @@
 package ebbtide.rival;
 
 import java.util.Arrays;
+import org.apache.kafka.common.utils.Bytes;
 
 /** One customer: a header and up to 64 active days, oldest first, as in consumer/core/state.py. */
 final class UserState {
@@ -33,7 +34,9 @@ final class UserState {
     float[] trends; // (days, TRENDS)
     int[] purchaseDay; // the last one up to and including each day
     int tokensDone; // of how many days, from the oldest on, these three are right
-    boolean dirty;
+    boolean dirty; // since the last commit
+    int daysCounted; // by the cache
+    Bytes user; // whose it is
 
     UserState(int capacity) {
         day = new int[capacity];
