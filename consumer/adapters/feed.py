@@ -29,7 +29,7 @@ class Feed:
         self.total = count_events(path)
         self.sent = 0
         self.is_done = False
-        self.tally = Tally(verified_manifest(settings.model_dir))
+        self.tally = Tally(verified_manifest(settings.model_dir), settings.target)
 
     async def run(self) -> None:
         """Send all, in file order, and wait for the acknowledgements."""
