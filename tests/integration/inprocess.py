@@ -63,7 +63,7 @@ def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worke
         late_after_ms=late_after_ms(settings),
     )
     topics = topics_of(settings)
-    messages = Messages(topics, context, telemetry)
+    messages = Messages(topics, context)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
 
