@@ -15,7 +15,7 @@ from time import thread_time
 
 import numpy as np
 
-from bench.machine import facts
+from bench.machine import RESULTS, write_results
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.core.calendar import DAY_MS
@@ -146,9 +146,9 @@ def main() -> None:
     """Measure, print, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the logs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "drift.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "drift.json")
     options = parser.parse_args()
-    result: dict[str, object] = {"machine": facts(), "one simulated shop against many": unlike_the_average()}
+    result: dict[str, object] = {"one simulated shop against many": unlike_the_average()}
     print(json.dumps(result, indent=1), flush=True)
     for name in LOGS:
         log = options.data / name / "events.csv.xz"
@@ -156,7 +156,7 @@ def main() -> None:
             past = read_past(log, build_worker(Settings(), Metrics()).engine.fold_rules)
             result[name] = measured(log, past)
             print(name, json.dumps(result[name], indent=1), sep="\n", flush=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out, "make bench-drift", result)
 
 
 if __name__ == "__main__":

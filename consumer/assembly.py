@@ -54,7 +54,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     )
     return Worker(
         engine,
-        Messages(topics_of(settings), context, telemetry),
+        Messages(topics_of(settings), context),
         telemetry,
         int(settings.watermark_delay_s * 1000),
     )

@@ -81,7 +81,10 @@ class Worker:
         alerted = set(outgoing)
         self._add_others(outgoing, found, users)
         for row in events.row[fate == Fate.ERASED].tolist():
-            outgoing[users.partition_of_row[row]] += self.messages.erased(users.names[row])
+            to = outgoing[users.partition_of_row[row]]
+            is_back = states.header["events"][row] > 0  # then their new score has the last word
+            place = 0 if is_back else len(to)
+            to[place:place] = self.messages.erased(users.names[row])
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():

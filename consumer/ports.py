@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,13 @@ class Record:
     value: bytes | None
 
 
+class Note(Protocol):
+    """What operators are told of a message once it is permanent, and not before: until then it may be taken back."""
+
+    def tell(self, telemetry: "Telemetry", now_ms: int) -> None:
+        """It was committed at `now_ms`."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One record to publish."""
@@ -31,6 +38,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    note: Note | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -285,19 +293,19 @@ class Telemetry(Protocol):
         """What the prefix cache has come to."""
 
     def records(self, result: str, count: int) -> None:
-        """What became of records: folded, duplicate, too_late, erased or rejected."""
+        """What became of records: folded, duplicate, too_late, erased or rejected; told again if read again."""
 
     def reject(self, code: str) -> None:
-        """A record went to the dead letters."""
+        """A dead letter is permanent."""
 
     def alert(self, tier: str, cause: str, delay_s: float | None) -> None:
-        """An alert was published, `delay_s` after its event was produced (None: raised by silence)."""
+        """An alert is permanent, `delay_s` after its event was produced (None: raised by silence)."""
 
     def outcome(self, record: OutcomeRecord) -> None:
-        """It is known what became of a prediction."""
+        """What became of a prediction is known, and permanent."""
 
     def trigger(self, action: str) -> None:
-        """A trigger was published."""
+        """A trigger is permanent."""
 
     def timers(self, count: int) -> None:
         """Silence timers fired."""

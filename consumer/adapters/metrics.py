@@ -25,8 +25,8 @@ class Metrics:
         self._records = Counter(
             "ebbtide_records", "Input records, by what became of them.", ["result"], registry=registry
         )
-        self._rejects = Counter("ebbtide_rejects", "Dead letters, by code.", ["code"], registry=registry)
-        self._alerts = Counter("ebbtide_alerts", "Alerts published.", ["tier", "cause"], registry=registry)
+        self._rejects = Counter("ebbtide_rejects", "Dead letters committed, by code.", ["code"], registry=registry)
+        self._alerts = Counter("ebbtide_alerts", "Alerts committed.", ["tier", "cause"], registry=registry)
         self._outcomes = Counter(
             "ebbtide_outcomes",
             "Predictions of which is known what became: of alerts by tier, of sampled scores.",
@@ -37,7 +37,7 @@ class Metrics:
         registry.register(self._quality)
         self._drift = DriftMetrics()
         registry.register(self._drift)
-        self._triggers = Counter("ebbtide_triggers", "Triggers published.", ["action"], registry=registry)
+        self._triggers = Counter("ebbtide_triggers", "Triggers committed.", ["action"], registry=registry)
         self._timers = Counter(
             "ebbtide_timers_fired",
             "Silence timers fired by time passing, rather than just before an event.",
@@ -86,9 +86,11 @@ class Metrics:
         self._remembered = Gauge("ebbtide_prefix_cache_bytes", "Held by the prefix cache.", registry=registry)
         self._told = (0, 0, 0)
         self._delays = Histogram(
-            "ebbtide_event_to_alert_seconds", "From an event's Kafka timestamp to its alert.", buckets=_SECONDS,
+            "ebbtide_event_to_alert_seconds",
+            "From an event's Kafka timestamp until its alert is committed.",
+            buckets=_SECONDS,
             registry=registry,
-        )  # fmt: skip
+        )
         self._lag = Gauge("ebbtide_lag_records", "Records waiting.", ["partition"], registry=registry)
         self._watermark = Gauge(
             "ebbtide_watermark_delay_seconds",

@@ -33,7 +33,7 @@ class Standing:
     alerts: Raised
     figures: Mapping[str, Estimate]  # by FIGURES
     median_silence_days: float
-    median_lead_days: float  # of alerts about lost customers: until their horizon without a purchase is over
+    median_lead_days: float  # of alerts about lost customers: until their horizon without a target event is over
     ours_better_by: Mapping[str, Estimate]  # ours less theirs, by FIGURES; nothing for ours
     ours_earlier_days: Estimate | None  # mean over the stretches that both alerted
 

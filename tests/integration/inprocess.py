@@ -47,7 +47,9 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     outcome_rules = OutcomeRules(share=settings.outcome_sample_share)
-    return Engine(fold_rules, Policy(rules, calendar), remembering(scorer), outcome_rules, Baseline(0.4, 4.0, 6.0))
+    score_step = settings.score_step if settings.scores_topic else None
+    policy, baseline = Policy(rules, calendar), Baseline(0.4, 4.0, 6.0)
+    return Engine(fold_rules, policy, remembering(scorer), outcome_rules, baseline, score_step=score_step)
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
@@ -61,7 +63,7 @@ def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worke
         late_after_ms=late_after_ms(settings),
     )
     topics = topics_of(settings)
-    messages = Messages(topics, context, telemetry)
+    messages = Messages(topics, context)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
 
