@@ -89,6 +89,7 @@ class Manifest(_Value):
     heads: tuple[str, ...] = Field(description="Targets of `log_hazards`' second axis, in order.")
     calibration: Calibration
     alert_budget: Probability = Field(description="Customers to alert in a horizon, as a share of those active.")
+    grace_days: float = Field(7.0, ge=0, description="The policy's `grace_days` with which thresholds keep to it.")
     thresholds: Thresholds
     pretraining: Pretraining
     shop: TrainingData | None = Field(None, description="None: made for a shop of which nothing is known.")

@@ -69,7 +69,7 @@ def awkward_log(seed: int) -> list[Record]:
 
 def _busy_log(seed: int) -> Iterator[Record]:
     yield from Workload(events=2500, users=150, days=40, seed=seed).records()
-    for key, value in Workload(events=1200, users=25, days=40, seed=seed, history_days=70).records():
+    for _, value in Workload(events=1200, users=25, days=40, seed=seed, history_days=70).records():
         event = json.loads(value)
         user = f"old-{event['user_id']}"
         yield user.encode(), json.dumps(event | {"user_id": user, "event_id": f"old-{event['event_id']}"}).encode()
