@@ -4,7 +4,7 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 
-from bench.rivals.command import PARTITIONS, POLICY, Meter, Options, options
+from bench.rivals.command import POLICY, Meter, Options, options
 from consumer.adapters.clock import SystemClock
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
@@ -79,22 +79,22 @@ async def serve(settings: Settings, events: int, meter: Meter) -> None:
 
 
 class _Progress:
-    """How many records have been processed since all partitions are there."""
+    """How many records have been processed, counted from where each partition was found."""
 
     def __init__(self, pipeline: Pipeline, events: int) -> None:
         self._pipeline, self._events = pipeline, events
-        self._began_at: int | None = None
+        self._found_at: dict[int, int] = {}
         self.processed = 0
 
     def is_done(self) -> bool:
-        """Whether as many as asked for; what is in flight then is still to be committed."""
-        standings = self._pipeline.standings().values()
-        if len(standings) < PARTITIONS or not all(standing.is_live for standing in standings):
-            return False
-        reached = sum(standing.next_offset or 0 for standing in standings)
-        if self._began_at is None:
-            self._began_at = reached
-        self.processed = reached - self._began_at
+        """Whether as many as asked for; what is in flight then is still to be committed. Asked before each batch."""
+        reached = {
+            partition: standing.next_offset
+            for partition, standing in self._pipeline.standings().items()
+            if standing.next_offset is not None
+        }
+        self._found_at = reached | self._found_at
+        self.processed = sum(offset - self._found_at[partition] for partition, offset in reached.items())
         return self.processed >= self._events
 
 

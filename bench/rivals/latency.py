@@ -37,7 +37,8 @@ def measure_latency(
 ) -> Latency:
     """Raises `ContestantFailedError`."""
     per_s = capacity * load
-    prefix, paced = round(capacity * _PREFIX_S), round(per_s * seconds)
+    prefix = round(min(capacity * _PREFIX_S, workload.events / 2))
+    paced = round(min(per_s * seconds, workload.events - prefix))
     group = arena.new_group(contestant)
     topic = f"{group}.input"
     arena.make(topic, output_of(group))

@@ -23,7 +23,7 @@ from bench.workload import Workload
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 from consumer.settings import DEFAULT_MODEL_DIR
 
-_DEADLINE_S = 3600.0
+_DEADLINE_S = 900.0
 
 
 class ContestantFailedError(Exception):
