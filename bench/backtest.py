@@ -1,8 +1,9 @@
 """Are the alerts more precise than a rule of thumb, on real logs? (`make backtest`; needs ../shared/data.)
 
 Each log is replayed with the shipped model as it is, calibrated on the first third of the log, fine-tuned on it, and
-under a policy that waits for a whole horizon, complaints too. CDNOW is split as the demo does; fine-tuning would keep its weights.
-Pages and alerts go into a folder of their own, figures into bench/results/backtest.json; the logs are in neither.
+under a policy that waits for a whole horizon, complaints too. CDNOW is split as the demo does; fine-tuning would keep
+its weights. Pages and alerts go into a folder of their own, figures into bench/results/backtest.json; the logs are in
+neither.
 """
 
 import argparse
