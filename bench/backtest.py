@@ -7,6 +7,7 @@ neither.
 """
 
 import argparse
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
