@@ -60,6 +60,7 @@ class Findings:
     alerts: Alerts
     levels: list[Level]  # by tier; those that have an alert to judge
     rules: list[RuleScore]
+    job: DailyJob
     thresholds: list[ModelScore]
     bands: list[Band]
     spend: np.ndarray  # by stretch, see `expected_spend`
@@ -136,6 +137,7 @@ def examine(
         alerts,
         levels,
         rules,
+        job,
         list(job.scores()),
         reliability(history, window, policy, curves),
         expected_spend(history, window.horizon_ms),
