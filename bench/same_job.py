@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bench.machine import facts
 from bench.rivals.contestants import CONTESTANTS, Contestant
-from bench.rivals.judging import Alerts, Verdict, compare
+from bench.rivals.judging import LEVELS, Alerts, Verdict, compare
 from bench.rivals.latency import Latency, measure_latency
 from bench.rivals.trial import Arena, ContestantFailedError, Footprint, Run, output_of
 from bench.workload import Workload
@@ -26,7 +26,6 @@ from consumer.core.state import MAX_DAYS
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 
 RESULTS = Path(__file__).parent / "results" / "same_job.json"
-LEVELS = (0.75, 0.80, 0.84)  # of policy.toml: where an episode ends, and the tiers
 LOADS = (0.25, 0.5, 0.75)
 console = Console(width=180)
 
