@@ -5,7 +5,6 @@ alerts go into a folder of their own, figures into bench/results/backtest.json; 
 """
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +13,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
+from bench.machine import RESULTS, write_results
 from consumer.logs import configure_logging
 from consumer.replay import replay
 from consumer.settings import DEFAULT_MODEL_DIR, load_settings
@@ -22,7 +22,6 @@ from model_export.thresholds import ALERT_BUDGET
 
 CALIBRATED_UNTIL = {"complete_journey": date(2017, 4, 1), "online_retail": date(2010, 7, 1)}
 PARTITIONS = 4
-RESULTS = Path("bench/results/backtest.json")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def main() -> None:
         parser.error(f"{arguments.data} has no {' and no '.join(missing)}: this needs ../shared/data (make DATA=…)")
     with TemporaryDirectory(prefix="ebbtide-models-") as folder:
         results = [run(trial, arguments.data, arguments.out) for trial in trials(arguments.data, Path(folder))]
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS / "backtest.json", "make backtest", results)
     print("\n".join(rows(results)))
 
 

@@ -15,7 +15,7 @@ from time import thread_time
 
 import numpy as np
 
-from bench.machine import facts
+from bench.machine import RESULTS, write_results
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.core.calendar import DAY_MS
@@ -31,7 +31,7 @@ from model_export.artefact import Artefact
 from model_export.corpus import at_events
 from model_export.folder import ShopLog, run_calibration
 from model_export.tasks import Past, read_past
-from model_export.thresholds import ALERT_BUDGET
+from model_export.thresholds import DEFAULT_BUDGET
 
 LOGS = ("cdnow", "online_retail", "complete_journey")
 AFTER_DAYS, LOOK_DAYS, BATCH = 90, 15, 2_000
@@ -61,7 +61,7 @@ class Timed(Drift):
 def calibrated(log: Path, until: date) -> tuple[Engine, Drift]:
     """The service's engine after calibration, but nobody is alerted; and the drift that it would be told of."""
     with TemporaryDirectory() as folder:
-        run_calibration(ShopLog(log, log.parent.name), until, DEFAULT_MODEL_DIR, Path(folder), ALERT_BUDGET)
+        run_calibration(ShopLog(log, log.parent.name), until, DEFAULT_MODEL_DIR, Path(folder), DEFAULT_BUDGET)
         engine = build_worker(Settings(model_dir=Path(folder)), Metrics()).engine
     assert engine.drift
     nobody = Policy(replace(engine.policy.rules, thresholds=(1 - 1e-9,)), engine.policy.calendar)
@@ -146,9 +146,9 @@ def main() -> None:
     """Measure, print, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the logs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "drift.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "drift.json")
     options = parser.parse_args()
-    result: dict[str, object] = {"machine": facts(), "one simulated shop against many": unlike_the_average()}
+    result: dict[str, object] = {"one simulated shop against many": unlike_the_average()}
     print(json.dumps(result, indent=1), flush=True)
     for name in LOGS:
         log = options.data / name / "events.csv.xz"
@@ -156,7 +156,7 @@ def main() -> None:
             past = read_past(log, build_worker(Settings(), Metrics()).engine.fold_rules)
             result[name] = measured(log, past)
             print(name, json.dumps(result[name], indent=1), sep="\n", flush=True)
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out, "make bench-drift", result)
 
 
 if __name__ == "__main__":

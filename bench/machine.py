@@ -1,11 +1,21 @@
-"""On what machine figures were measured."""
+"""What was measured, on what machine: every bench writes its results here."""
 
+import json
 import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write_results(path: Path, command: str, measured: object, machine: dict[str, Any] | None = None) -> None:
+    """As JSON: the command that measures it again, the machine (as it is now, if not given), and the figures."""
+    content = {"command": command, "machine": machine or facts(), "measured": measured}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def facts() -> dict[str, Any]:

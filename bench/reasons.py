@@ -6,7 +6,6 @@ logs.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from time import process_time
 
 import numpy as np
 
+from bench.machine import RESULTS, write_results
 from bench.planted_causes import PLANTS, Customers, customers, hits
 from bench.state_size import folded
 from consumer.adapters.metrics import Metrics
@@ -44,7 +44,7 @@ def cost(name: str, engine: Engine, states: States) -> Cost:
     """Of some users who have been silent for 30 days."""
     batch = states.take(np.random.default_rng(1).permutation(len(states))[:BATCH])
     rows = np.arange(len(batch))
-    batch.header["log_hazards"] = engine.score(batch, rows)
+    batch.header["log_hazards"] = engine.scorer.score(batch, rows)
     silence_days = np.full(len(batch), 30.0)
     day = batch.last_day(rows).astype(np.int64) + 31
     moments = Moments(batch, day, silence_days, np.full(len(batch), 0.9))
@@ -52,12 +52,12 @@ def cost(name: str, engine: Engine, states: States) -> Cost:
 
     def score(trials: States) -> np.ndarray:
         scored.append(len(trials))
-        return engine.score(trials, np.arange(len(trials)))
+        return engine.scorer.score(trials, np.arange(len(trials)))
 
     explain_us = _best_us(
         lambda: explain(moments, engine.baseline, score, engine.policy.rules.horizon_days, engine.fold_rules.target)
     )
-    score_us = _best_us(lambda: engine.score(batch, rows))
+    score_us = _best_us(lambda: engine.scorer.score(batch, rows))
     days = float(batch.header["days"].mean())
     return Cost(name, days, sum(scored) / REPEATS / len(batch), score_us / len(batch), explain_us / len(batch))
 
@@ -86,7 +86,7 @@ def main() -> None:
     """Measure, print, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder with cdnow/")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "reasons.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "reasons.json")
     options = parser.parse_args()
     engine = build_worker(Settings(), Metrics()).engine
     shops = [customers(seed, USERS) for seed in range(1, SHOPS + 1)]
@@ -109,7 +109,7 @@ def main() -> None:
         share = counts[plant.code] / max(len(found), 1)
         print(f"{name:20}{len(found):6,} hit, by {earlier_days:5.1f} days; {share:6.1%} {plant.code}; {dict(counts)}")
     result = {"cost": [asdict(row) for row in measured], "planted": named}
-    options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(options.out, "make bench-reasons", result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ or applying, switching. The states are those that the CDNOW log leaves, under as
 
 import argparse
 import asyncio
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -15,7 +14,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import facts
+from bench.machine import RESULTS, write_results
 from bench.state_size import folded
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.memory import MemorySource
@@ -30,7 +29,6 @@ from consumer.ports import UserState
 from consumer.settings import Settings
 
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"
-RESULTS = Path(__file__).parent / "results" / "restore.json"
 COMMIT_USERS = 5_000
 
 
@@ -120,8 +118,7 @@ def main() -> None:
         seconds = f"{median(each.seconds):.2f}", f"{max(each.seconds):.2f}"
         table.add_row(each.what, f"{each.users:,}", *seconds, f"{each.users_per_s:,.0f}")
     Console().print(table)
-    content = {"command": "make bench-restore", "machine": facts(), "measured": [asdict(each) for each in figures]}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS / "restore.json", "make bench-restore", [asdict(each) for each in figures])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ users with everything that a state can hold get favourites by hand.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.machine import RESULTS, write_results
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.decode import decode
 from consumer.core.fold import FoldRules, fold
@@ -106,7 +106,7 @@ def main() -> None:
     """Measure, print a table, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with cdnow/ and complete_journey/")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "state_size.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "state_size.json")
     options = parser.parse_args()
     rows = []
     for log in LOGS:
@@ -119,8 +119,7 @@ def main() -> None:
             f"{row.name:35}{row.users:8,}{row.mean_days:7.1f}{row.bytes_mean:7.0f}{row.bytes_p50:7.0f}"
             f"{row.bytes_p99:7.0f}       {row.pack_us:7.1f}{row.unpack_us:8.1f}"
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    write_results(options.out, "make bench-state", [asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

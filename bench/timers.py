@@ -6,26 +6,23 @@ have the states of CDNOW's customers and timers spread over a year.
 
 import argparse
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import facts
+from bench.machine import RESULTS, write_results
 from bench.restore import some_users
 from consumer.adapters.redis_store import RedisStore
 from consumer.core.calendar import DAY_MS
 from consumer.embedded import EmbeddedValkey
 from consumer.ports import Header, UserState
 
-RESULTS = Path(__file__).parent / "results" / "timers.json"
 SIZES = (10_000, 100_000, 1_000_000)
 PART, CHANGED, LIMIT = 5_000, 1_000, 2_000
 REPEATS = 30
@@ -116,8 +113,7 @@ def main() -> None:
         values = (each.fill_s, each.none_due_ms, each.many_due_ms, each.step_ms)
         table.add_row(f"{each.timers:,}", *(f"{value:.2f}" for value in values))
     Console().print(table)
-    content = {"command": "make bench-timers", "machine": facts(), "measured": [asdict(each) for each in figures]}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS / "timers.json", "make bench-timers", [asdict(each) for each in figures])
 
 
 if __name__ == "__main__":

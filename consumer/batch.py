@@ -72,14 +72,19 @@ class Worker:
         }
         before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
         spending = self._spending(stand, {each: stand[each].watermark_ms for each in batch}, users)
-        fate, found = self.engine.on_events(states, events, before_ms, spending.gate)
+        entries = self.engine.scorer.cache.entries(users.names)
+        fate, found = self.engine.on_events(states, events, before_ms, spending.gate, entries)
         stand = spending.after(stand)
         self._count(fate, batch)
+        self.telemetry.remembered(self.engine.scorer.cache)
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
         self._add_others(outgoing, found, users)
         for row in events.row[fate == Fate.ERASED].tolist():
-            outgoing[users.partition_of_row[row]] += self.messages.erased(users.names[row])
+            to = outgoing[users.partition_of_row[row]]
+            is_back = states.header["events"][row] > 0  # then their new score has the last word
+            place = 0 if is_back else len(to)
+            to[place:place] = self.messages.erased(users.names[row])
         for partition, part in batch.items():
             outgoing[partition] += self.messages.rejected(partition, part.records, part.decoded.rejected, now_ms)
         for index in np.flatnonzero(fate == Fate.TOO_LATE).tolist():

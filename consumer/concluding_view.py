@@ -52,9 +52,9 @@ def _advantage(standing: Standing) -> str:
 
 def how_compared(findings: Findings) -> str:
     """What the numbers in `contest_table` count."""
-    days = f"{findings.window.horizon_days:.0f}"
+    words, days = findings.words, f"{findings.window.horizon_days:.0f}"
     return (
-        f"Precision: nothing bought in the {days} days after. In time: of {findings.lost:,} lost\n"
-        f"customers, alerted before {days} days without a purchase were over. Ours: more\n"
+        f"Precision: {words.nothing} in the {days} days after. In time: of {findings.lost:,} lost\n"
+        f"customers, alerted before {days} days without {words.one} were over. Ours: more\n"
         f"precise by, with 95 % interval, and earlier. Alerts of the last {days} days are not judged."
     )

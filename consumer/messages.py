@@ -9,10 +9,11 @@ from consumer.core.decode import Rejection
 from consumer.core.outcomes import Outcomes
 from consumer.core.standing import Standings
 from consumer.core.triggers import build_trigger
-from consumer.ports import Message, Record, Telemetry
+from consumer.ports import Message, Note, Record, Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
 from schemas.event import MAX_TIME_MS
+from schemas.outcome import OutcomeRecord
 from schemas.trigger import MarketingTrigger
 
 Outgoing = defaultdict[int, list[Message]]  # by partition
@@ -40,12 +41,57 @@ class Topics:
 
 
 @dataclass(frozen=True)
+class AlertNote:
+    """Of an alert, and the Kafka timestamp of the event that raised it, if one did."""
+
+    tier: str
+    cause: str
+    event_ms: int | None
+
+    def tell(self, telemetry: Telemetry, now_ms: int) -> None:
+        """See `Note.tell`."""
+        telemetry.alert(self.tier, self.cause, None if self.event_ms is None else (now_ms - self.event_ms) / 1000)
+
+
+@dataclass(frozen=True)
+class TriggerNote:
+    """Of a trigger."""
+
+    action: str
+
+    def tell(self, telemetry: Telemetry, now_ms: int) -> None:
+        """See `Note.tell`."""
+        telemetry.trigger(self.action)
+
+
+@dataclass(frozen=True)
+class OutcomeNote:
+    """Of an outcome."""
+
+    record: OutcomeRecord
+
+    def tell(self, telemetry: Telemetry, now_ms: int) -> None:
+        """See `Note.tell`."""
+        telemetry.outcome(self.record)
+
+
+@dataclass(frozen=True)
+class RejectNote:
+    """Of a dead letter."""
+
+    code: RejectCode
+
+    def tell(self, telemetry: Telemetry, now_ms: int) -> None:
+        """See `Note.tell`."""
+        telemetry.reject(self.code)
+
+
+@dataclass(frozen=True)
 class Messages:
-    """Builds outgoing records and counts them."""
+    """Builds outgoing records, each with the note by which it is counted."""
 
     topics: Topics
     context: AlertContext
-    telemetry: Telemetry
 
     def alerts(
         self,
@@ -67,30 +113,29 @@ class Messages:
                     offset=record.offset if record else None,
                 )
                 alert = build_alert(part, index, users[row], provenance, self.context, now_ms)
-                delay_s = (now_ms - record.timestamp_ms) / 1000 if record else None
-                self.telemetry.alert(alert.tier, alert.cause, delay_s)
-                outgoing[provenance.partition].append(self._alert(alert))
+                note = AlertNote(alert.tier, alert.cause, record.timestamp_ms if record else None)
+                outgoing[provenance.partition].append(self._alert(alert, note))
                 trigger = build_trigger(alert, part.header[index], self.context.conduct, self.context.next_items)
                 if trigger:
                     outgoing[provenance.partition].append(self._trigger(trigger))
         return outgoing
 
-    def _alert(self, alert: RetentionAlert) -> Message:
-        value = alert.model_dump_json().encode()
-        return Message(self.topics.alerts, alert.user_id.encode(), value, (("alert_id", alert.alert_id.encode()),))
+    def _alert(self, alert: RetentionAlert, note: Note) -> Message:
+        headers = (("alert_id", alert.alert_id.encode()),)
+        return Message(self.topics.alerts, alert.user_id.encode(), alert.model_dump_json().encode(), headers, note)
 
     def _trigger(self, trigger: MarketingTrigger) -> Message:
-        self.telemetry.trigger(trigger.action)
         topic, value = f"{self.topics.triggers_prefix}.{trigger.action}", trigger.model_dump_json().encode()
-        return Message(topic, trigger.user_id.encode(), value, (("trigger_id", trigger.trigger_id.encode()),))
+        headers = (("trigger_id", trigger.trigger_id.encode()),)
+        return Message(topic, trigger.user_id.encode(), value, headers, TriggerNote(trigger.action))
 
     def outcomes(self, outcomes: Outcomes, users: Sequence[str]) -> list[Message]:
         """Outcome records, one each."""
         messages = []
         for index, row in enumerate(outcomes.row.tolist()):
             record = build_outcome(outcomes, index, users[row], self.context)
-            self.telemetry.outcome(record)
-            messages.append(Message(self.topics.outcomes, users[row].encode(), record.model_dump_json().encode()))
+            value, note = record.model_dump_json().encode(), OutcomeNote(record)
+            messages.append(Message(self.topics.outcomes, users[row].encode(), value, note=note))
         return messages
 
     def scores(self, standings: Standings, users: Sequence[str]) -> list[Message]:
@@ -121,7 +166,6 @@ class Messages:
         return self._dead_letter(origin, RejectCode.TOO_LATE, reason, now_ms)
 
     def _dead_letter(self, origin: Origin, code: RejectCode, reason: str, now_ms: int) -> Message:
-        self.telemetry.reject(code)
         record = origin.record
         key, value = (each and each[:MAX_ORIGINAL_BYTES] for each in (record.key, record.value))
         if (key, value) != (record.key, record.value):
@@ -138,4 +182,4 @@ class Messages:
             original_value=value,
         )
         headers = (("ebbtide.error.code", code.encode()), ("ebbtide.error.reason", reason.encode()))
-        return Message(self.topics.dead_letters, key, letter.model_dump_json().encode(), headers)
+        return Message(self.topics.dead_letters, key, letter.model_dump_json().encode(), headers, RejectNote(code))

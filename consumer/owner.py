@@ -1,7 +1,7 @@
 """The partitions that this process owns: claiming them, committing their changes, letting them go."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,7 +13,7 @@ from consumer.commit import Claimed, Claimer, Committer
 from consumer.errors import DamagedViewError, LostPartitionError, PartitionHeldError, UnavailableError
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
-from consumer.ports import Clock, Header, Headers, Position, Source, Step, Telemetry
+from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
 from consumer.retry import FIRST_PAUSE_S
 from consumer.watch_facts import Standing
 from consumer.working_set import WorkingSet
@@ -257,6 +257,7 @@ class Owner:
         users = list(changes.users.values())
         try:
             logged = await self._committer.publish(partition, users, changes.position, changes.messages)
+            self._tell_of(changes.messages)
             work.header_under_way = Header.of(logged, work.header.generation)
             await self._committer.follow(partition, work.header, work.header_under_way, users)
         except LostPartitionError as doubt:
@@ -265,6 +266,13 @@ class Owner:
             return
         work.settled(work.header_under_way)
         task.last_commit_ms, task.doubts = self._clock.now_ms(), 0
+
+    def _tell_of(self, messages: Sequence[Message]) -> None:
+        """They are permanent, and counted only now: what is done again after a doubt is counted once."""
+        now_ms = self._clock.now_ms()
+        for message in messages:
+            if message.note is not None:
+                message.note.tell(self._telemetry, now_ms)
 
     # States in memory.
 

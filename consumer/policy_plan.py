@@ -11,6 +11,7 @@ import numpy as np
 
 from consumer.assembly import build_worker
 from consumer.core.calendar import Calendar
+from consumer.core.fold import Target
 from consumer.core.policy import Policy, PolicyRules
 from consumer.errors import ConfigurationError
 from consumer.policy_tape import Tape, TapeAlerts, record_tapes
@@ -45,6 +46,7 @@ class Plan:
     users: int
     lost: int
     period: Period
+    target: Target  # what counts as staying
     rules: PolicyRules  # by which all that is not swept was tried
     thresholds: Sequence[Trial]  # ascending
     budgets: Sequence[Budget]  # ascending
@@ -76,7 +78,9 @@ def plan(
 
     tell("trying thresholds")
     trials = [tried(threshold) for threshold in THRESHOLDS]
-    return Plan(len(events), len(users), judge.lost, period, rules, trials, budgets(trials, tried)), report
+    return Plan(
+        len(events), len(users), judge.lost, period, settings.target, rules, trials, budgets(trials, tried)
+    ), report
 
 
 def budgets(trials: Sequence[Trial], tried: Callable[[float], Trial]) -> list[Budget]:

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from consumer.backtest.wording import WORDINGS
 from consumer.policy_file import PolicyInForce
 from consumer.policy_plan import Plan
 from consumer.policy_trial import Trial
@@ -50,12 +51,12 @@ def plan_table(plan: Plan) -> Table:
 
 def plan_notes(plan: Plan) -> str:
     """What the numbers count."""
-    days = f"{plan.period.horizon_days:g}"
+    words, days = WORDINGS[plan.target], f"{plan.period.horizon_days:g}"
     best = "the highest net gain" if plan.best.net is not None else "the best balance of precision and caught"
     return (
-        f"from: the threshold. precision: no purchase in the {days} days after the alert.\n"
-        f"caught: of the {plan.lost:,} times that {days} days passed after a purchase without\n"
-        "another, those alerted before they had passed; lead: how long before (median).\n"
+        f"from: the threshold. precision: {words.none} in the {days} days after the alert.\n"
+        f"caught: of the {plan.lost:,} times that {days} days passed without {words.one},\n"
+        "those alerted before they had passed; lead: how long before (median).\n"
         f"Alerts of the last {days} days cannot be judged, and are not counted.\n"
         f"Best: from {plan.best.threshold:.4g} on, with {best}."
     )

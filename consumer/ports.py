@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,13 @@ class Record:
     value: bytes | None
 
 
+class Note(Protocol):
+    """What operators are told of a message once it is permanent, and not before: until then it may be taken back."""
+
+    def tell(self, telemetry: "Telemetry", now_ms: int) -> None:
+        """It was committed at `now_ms`."""
+
+
 @dataclass(frozen=True)
 class Message:
     """One record to publish."""
@@ -31,6 +38,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    note: Note | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -229,13 +237,28 @@ class StateStore(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class MemoryShape:
+    """What a model remembers of a day: (layers, width) numbers."""
+
+    layers: int
+    width: int
+    dtype: np.dtype
+
+
 class Scorer(Protocol):
     """The model."""
 
     version: str
+    memory: MemoryShape  # of what it remembers of each day
 
-    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Tokens (B, L, F) and lengths (B,) to log-hazards of the target event, float32 (B, bins)."""
+    def prefill(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (B, L, F) and lengths (B,) to log-hazards of the target event, float32 (B, bins), and the memory of
+        all days (B, layers, L, width)."""
+
+    def step(self, token: np.ndarray, past: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (B, F) of one more day each, after past days' memory (B, layers, P, width) of which the first
+        lengths (B,) count, to log-hazards, and the memory of the new day (B, layers, width). Bits as from `prefill`."""
 
 
 class Clock(Protocol):
@@ -243,6 +266,18 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC."""
+
+
+class PrefixCounts(Protocol):
+    """What is told of the prefix cache; counts since the start."""
+
+    hits: int
+    prefills: int
+    evictions: int
+
+    @property
+    def bytes(self) -> int:
+        """How much is held."""
 
 
 class Telemetry(Protocol):
@@ -254,20 +289,23 @@ class Telemetry(Protocol):
     def batch(self, records: int) -> None:
         """A micro-batch was taken up."""
 
+    def remembered(self, cache: PrefixCounts) -> None:
+        """What the prefix cache has come to."""
+
     def records(self, result: str, count: int) -> None:
-        """What became of records: folded, duplicate, too_late, erased or rejected."""
+        """What became of records: folded, duplicate, too_late, erased or rejected; told again if read again."""
 
     def reject(self, code: str) -> None:
-        """A record went to the dead letters."""
+        """A dead letter is permanent."""
 
     def alert(self, tier: str, cause: str, delay_s: float | None) -> None:
-        """An alert was published, `delay_s` after its event was produced (None: raised by silence)."""
+        """An alert is permanent, `delay_s` after its event was produced (None: raised by silence)."""
 
     def outcome(self, record: OutcomeRecord) -> None:
-        """It is known what became of a prediction."""
+        """What became of a prediction is known, and permanent."""
 
     def trigger(self, action: str) -> None:
-        """A trigger was published."""
+        """A trigger is permanent."""
 
     def timers(self, count: int) -> None:
         """Silence timers fired."""

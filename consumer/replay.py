@@ -35,7 +35,11 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
     """
     settings = settings.model_copy(update={"scores_topic": None})  # nobody reads them here
     worker, manifest = build_worker(settings, Metrics()), verified_manifest(settings.model_dir)
-    tally, log, now_ms = Tally(manifest), EventLog(events, settings.timezone, partitions), SystemClock().now_ms()
+    tally, log, now_ms = (
+        Tally(manifest, settings.target),
+        EventLog(events, settings.timezone, partitions),
+        SystemClock().now_ms(),
+    )
     records = list(log.records(now_ms, tally))  # before older results are replaced
     results: dict[str, list[bytes]] = {name: [] for name in (*_MOMENT, DEAD_LETTERS_FILE)}
     files = dict.fromkeys(settings.trigger_topics, TRIGGERS_FILE) | {
@@ -80,7 +84,7 @@ def curves_of(events: Path, tally: Tally, settings: Settings) -> Curves:
     worker, partitions = build_worker(settings, Metrics()), 4
     log = EventLog(events, settings.timezone, partitions)
     clock = ManualClock(SystemClock().now_ms())
-    records = log.records(clock.now_ms(), Tally(verified_manifest(settings.model_dir)))
+    records = log.records(clock.now_ms(), Tally(verified_manifest(settings.model_dir), settings.target))
     return run_through(records, partitions, worker, tally, settings, clock, lambda _: None)
 
 

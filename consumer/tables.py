@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from consumer.backtest.wording import WORDINGS
 from consumer.core.calendar import DAY_MS
 from consumer.core.features import WINDOWS_DAYS
 from schemas.alert import RetentionAlert
@@ -15,20 +16,21 @@ from schemas.read_report import ReadReport, local_time
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """What a replayed log led to, and what became of the customers."""
+    words = WORDINGS[summary["target"]]
     table = Table(
         "group",
         "alerts",
         f"customers × {summary['judged_dates']} dates",
-        f"bought within {summary['horizon_days']:.0f} days",
+        f"{words.stayed} within {summary['horizon_days']:.0f} days",
         title="{events:,} events, customers: {users:,}, dead letters: {dead_letters:,}".format(**summary),
     )
-    for group, outcome in summary["bought_within_horizon"].items():
+    for group, outcome in summary["stayed_within_horizon"].items():
         alerts = summary["alerts"].get(group)
         table.add_row(
             group.replace("_", " "),
             "" if alerts is None else f"{alerts:,}",
             f"{outcome['customers']:,}",
-            f"{outcome['bought']:,} ({outcome['share']:.1%})",
+            f"{outcome['stayed']:,} ({outcome['share']:.1%})",
         )
     for column in table.columns[1:]:
         column.justify = "right"
@@ -37,14 +39,14 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
 def how_judged(summary: Mapping[str, Any]) -> str:
     """What the numbers in `summary_table` count."""
-    days = f"{summary['horizon_days']:.0f}"
+    words, days = WORDINGS[summary["target"]], f"{summary['horizon_days']:.0f}"
     if not summary["judged_dates"]:
         return f"The log is too short to tell what customers did: that takes {days} days before and {days} after."
     return (
         f"Alerts are of the whole log. On {summary['judged_dates']} dates, every {days} days "
         f"from {summary['judged_from']} on, each\n"
         f"customer known by then is put into the highest tier alerted since their last\n"
-        f"purchase, and followed for {days} days. All these purchases are later than what the\n"
+        f"{words.last}, and followed for {days} days. All that is counted is later than what the\n"
         "model knows of this shop; alerts still open then may be older."
     )
 

@@ -9,8 +9,10 @@ from consumer.backtest.findings import Alerts, Findings, examine
 from consumer.backtest.history import Chronicle
 from consumer.backtest.judging import Window
 from consumer.backtest.recording import Curves
+from consumer.backtest.wording import target_types
 from consumer.core.actions import TIERS
 from consumer.core.calendar import DAY_MS
+from consumer.core.fold import Target
 from consumer.core.policy import Policy
 from consumer.outcomes import FollowUp
 from schemas.alert import Cause, Tier
@@ -29,9 +31,10 @@ class AlertLine(BaseModel):
 
 
 class Tally:
-    """Filled from the records that go in and the alerts that come out, in any order."""
+    """Filled from the records that go in and the alerts that come out, in any order; judges by `target`."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, target: Target = "purchase") -> None:
+        self._target, self._targets = target, target_types(target)
         self.events = 0
         self.dead_letters = 0
         self.alerts = {str(tier): 0 for tier in Tier}
@@ -53,9 +56,10 @@ class Tally:
         self.chronicle.user(event.user_id)
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = max(self._last_ms, time_ms)
-        if event.event_type is EventType.PURCHASE:
-            self._follow_up.purchase(event.user_id, time_ms)
-            self.chronicle.purchase(event.user_id, time_ms, event.value, event.currency)
+        if event.event_type in self._targets:
+            spend = event.value if event.event_type is EventType.PURCHASE else None
+            self._follow_up.stayed(event.user_id, time_ms)
+            self.chronicle.stayed(event.user_id, time_ms, spend, event.currency if spend is not None else None)
         return event
 
     @property
@@ -81,7 +85,7 @@ class Tally:
     def findings(self, curves: Curves, policy: Policy) -> Findings:
         """The back-test. `curves` number their users as `chronicle` does."""
         columns = [np.array(column) for column in zip(*self._told, strict=True)] or [np.zeros(0, np.int64)] * 5
-        return examine(self.chronicle.history(), self.window, Alerts(*columns), curves, policy)
+        return examine(self.chronicle.history(), self.window, Alerts(*columns), curves, policy, self._target)
 
     def summary(self) -> dict[str, object]:
         """As `summary.json` has it; outcomes count within `window`."""
@@ -92,11 +96,12 @@ class Tally:
             "users": self.users,
             "dead_letters": self.dead_letters,
             "alerts": self.alerts,
+            "target": self._target,
             "horizon_days": self._follow_up.horizon_days,
             "judged_from": datetime.fromtimestamp(window.from_ms / 1000, UTC).date().isoformat(),
             "judged_dates": max(0, (window.until_ms - window.from_ms) // window.horizon_ms),
-            "bought_within_horizon": {
-                group: {"customers": each.customers, "bought": each.bought, "share": round(each.share, 4)}
+            "stayed_within_horizon": {
+                group: {"customers": each.customers, "stayed": each.stayed, "share": round(each.share, 4)}
                 for group, each in outcomes.items()
             },
         }

@@ -69,6 +69,7 @@ def problems(settings: Settings, facts: Mapping[str, TopicFacts]) -> list[str]:
     return [
         *_of_partitions(facts[settings.events_topic], state),
         *_of_state(state, settings),
+        *(_of_scores(facts[settings.scores_topic], settings) if settings.scores_topic else ()),
         *(problem for topic in outgoing for problem in _of_outgoing(topic, settings)),
     ]
 
@@ -88,6 +89,15 @@ def _of_state(state: TopicFacts, settings: Settings) -> Iterator[str]:
         yield (
             f"{state.name} has cleanup.policy={policy}, by which states of users are lost or never tidied up: "
             + _alter(state, settings, "cleanup.policy=compact")
+        )
+
+
+def _of_scores(scores: TopicFacts, settings: Settings) -> Iterator[str]:
+    policy = (scores.configs or {}).get("cleanup.policy")
+    if policy and policy != "compact":
+        yield (
+            f"{scores.name} has cleanup.policy={policy}: scores are written when they change, so the latest one of a "
+            "quiet customer would be deleted by age: " + _alter(scores, settings, "cleanup.policy=compact")
         )
 
 

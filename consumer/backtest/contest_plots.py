@@ -15,7 +15,7 @@ from consumer.core.calendar import DAY_MS
 
 Draw = Callable[[Axes], None]
 COLOURS: Final = {OURS: "#0f766e", RULE: "#f59e0b", EARLY_RULE: "#fb7185", DAILY: "#6366f1"}
-NAMES: Final = {OURS: "Ebbtide", RULE: "rule: no purchase for N days", DAILY: "same model once a day"}
+NAMES: Final = {OURS: "Ebbtide", DAILY: "same model once a day"}
 DASHED: Final = (0, (4, 3))
 _LABELLED_DAYS: Final = (7, 14, 21, 30, 45, 60, 90, 120, 180, 270)
 _FEWEST = 20  # alerts, for a precision worth drawing
@@ -25,7 +25,7 @@ def numbers(findings: Findings) -> Draw:
     """Precision by number of alerts: of every rule, of the model at every threshold, and where ours stands."""
 
     def draw(axes: Axes) -> None:
-        plain = [each for each in findings.rules if each.rule.least_purchases == 1 and each.alerts >= _FEWEST]
+        plain = [each for each in findings.rules if each.rule.least == 1 and each.alerts >= _FEWEST]
         _rule_lines(axes, findings, [each.alerts for each in plain], [each.precision for each in plain])
         for each in plain:
             if each.rule.silence_days in _LABELLED_DAYS:
@@ -41,7 +41,7 @@ def numbers(findings: Findings) -> Draw:
         for level in findings.levels:
             for standing in level.standings:
                 if standing.key in (OURS, DAILY):
-                    _point(axes, standing.key, len(standing.alerts), standing.figures["precision"], level)
+                    _point(axes, standing.key, standing.counted, standing.figures["precision"], level)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set(title="Precision by number of alerts", xlabel="alerts judged", ylabel="precision")
@@ -56,7 +56,7 @@ def _rule_lines(axes: Axes, findings: Findings, alerts: list[int], precision: li
         if each.alerts >= _FEWEST:
             best[each.alerts] = max(each.precision, max(best.values(), default=0.0))
     axes.plot(list(best), list(best.values()), color=COLOURS[RULE], linewidth=0.8, alpha=0.7)
-    axes.plot(alerts, precision, color=COLOURS[RULE], linewidth=2, label=NAMES[RULE])
+    axes.plot(alerts, precision, color=COLOURS[RULE], linewidth=2, label=f"rule: {findings.words.none} for N days")
 
 
 def _point(axes: Axes, key: str, alerts: int, precision: Estimate, level: Level) -> None:
@@ -70,7 +70,7 @@ def _point(axes: Axes, key: str, alerts: int, precision: Estimate, level: Level)
 
 
 def caught(findings: Findings, level: Level) -> Draw:
-    """Share of the lost customers that had been alerted, by days since their last purchase."""
+    """Share of the lost customers that had been alerted, by days since their last target event."""
     lost = lost_stretches(findings.history, findings.window)
 
     def draw(axes: Axes) -> None:
@@ -78,7 +78,7 @@ def caught(findings: Findings, level: Level) -> Draw:
         for each in level.standings:
             among = each.alerts.take(np.flatnonzero(np.isin(each.alerts.stretch, lost)))
             days = np.sort(findings.history.silence_days(among.stretch, among.at_ms))
-            share = np.arange(1, len(days) + 1) / max(len(lost), 1)
+            share = each.share * np.arange(1, len(days) + 1) / max(len(lost), 1)
             at = np.concatenate(([0.0], days, [max(end, days.max(initial=0))]))
             height = np.concatenate(([0.0], share, share[-1:] if len(share) else [0.0]))
             axes.step(
@@ -88,7 +88,12 @@ def caught(findings: Findings, level: Level) -> Draw:
         axes.axvline(findings.window.horizon_days, color="#334155", linewidth=1.2, linestyle=DASHED)
         axes.yaxis.set_major_formatter("{x:.0%}")
         top = axes.get_ylim()[1] * 1.35  # leaves room for the legend
-        axes.set(title="Lost customers alerted", xlabel="days since the last purchase", xlim=(0, end), ylim=(0, top))
+        axes.set(
+            title="Lost customers alerted",
+            xlabel=f"days since the last {findings.words.last}",
+            xlim=(0, end),
+            ylim=(0, top),
+        )
         axes.legend(loc="upper left", frameon=True, facecolor="white", edgecolor="none", framealpha=1)
 
     return draw

@@ -23,7 +23,7 @@ class Example:
 
     alert: dict[str, Any]  # as it was published
     is_right: bool
-    last_purchase: str
+    last_target: str
     outcome: str
 
     def draw(self, axes: Axes) -> None:
@@ -67,10 +67,12 @@ def _lines(path: Path, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def _example(findings: Findings, alert: dict[str, Any], stretch: int) -> Example:
-    history, window = findings.history, findings.window
+    history, window, words = findings.history, findings.window, findings.words
     next_ms, decided_ms = int(history.next_ms[stretch]), datetime.fromisoformat(alert["decided_at"]).timestamp() * 1000
     days = (next_ms - decided_ms) / DAY_MS
-    outcome = "did not buy again in this log" if next_ms > window.until_ms else f"bought again {days:.0f} days later"
+    outcome = (
+        f"{words.stayed_away} in this log" if next_ms > window.until_ms else f"{words.came_back} {days:.0f} days later"
+    )
     return Example(alert, next_ms > decided_ms + window.horizon_ms, _day(int(history.time_ms[stretch])), outcome)
 
 

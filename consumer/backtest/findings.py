@@ -13,8 +13,10 @@ from consumer.backtest.money import expected_spend
 from consumer.backtest.recording import Curves
 from consumer.backtest.reliability import Band, reliability
 from consumer.backtest.rivals import DailyJob, ModelScore, RuleScore, best_rule, rule_scores
+from consumer.backtest.wording import WORDINGS, Wording
 from consumer.core.actions import TIERS
 from consumer.core.calendar import DAY_MS
+from consumer.core.fold import Target
 from consumer.core.policy import Policy
 from schemas.alert import Tier
 
@@ -32,8 +34,8 @@ class Alerts:
     def stretches(self, history: History) -> np.ndarray:
         """The stretch that each belongs to.
 
-        Where dates have no time, an alert and a purchase may come at the same instant. What silence raised was then
-        raised before the purchase, and is wrong.
+        Where dates have no time, an alert and a target event may come at the same instant. What silence raised was
+        then raised before the event, and is wrong.
         """
         return history.stretch_of(self.user, self.at_ms - self.by_silence)
 
@@ -62,7 +64,13 @@ class Findings:
     bands: list[Band]
     spend: np.ndarray  # by stretch, see `expected_spend`
     lost: int  # customers lost, see `lost_stretches`
+    target: Target
     seed: int
+
+    @property
+    def words(self) -> Wording:
+        """What a target event is called."""
+        return WORDINGS[self.target]
 
     @property
     def too_late(self) -> int:
@@ -103,7 +111,7 @@ class Findings:
 
 
 def examine(
-    history: History, window: Window, alerts: Alerts, curves: Curves, policy: Policy, seed: int = 1
+    history: History, window: Window, alerts: Alerts, curves: Curves, policy: Policy, target: Target, seed: int = 1
 ) -> Findings:
     """Judge, compare and count."""
     rules, job = list(rule_scores(history, window)), DailyJob.of(history, window, policy, curves)
@@ -116,7 +124,10 @@ def examine(
         everyone = Raised(stretch[first], alerts.at_ms[first])
         ours = everyone.within(history, window)
         if len(ours):
-            rivals = [*_rules(contest, rules, ours), *_daily(job, len(ours), policy.rules.thresholds[index])]
+            rivals = [
+                *_rules(contest, rules, ours, WORDINGS[target]),
+                *_daily(job, len(ours), policy.rules.thresholds[index]),
+            ]
             standings = contest.standings([Method(OURS, "Ebbtide", ours), *rivals])
             levels.append(Level(tier, standings, first, everyone, ours))
     return Findings(
@@ -129,17 +140,18 @@ def examine(
         reliability(history, window, policy, curves),
         expected_spend(history, window.horizon_ms),
         len(lost_stretches(history, window)),
+        target,
         seed,
     )
 
 
-def _rules(contest: Contest, rules: list[RuleScore], ours: Raised) -> Iterator[Method]:
+def _rules(contest: Contest, rules: list[RuleScore], ours: Raised, words: Wording) -> Iterator[Method]:
     """The best rule, and the best of those that are no later than ours are on average."""
     mean_days = float(contest.history.silence_days(ours.stretch, ours.at_ms).mean())
     for key, latest_days in ((RULE, np.inf), (EARLY_RULE, mean_days)):
         best = best_rule(rules, len(ours), latest_days)
         if best:
-            yield Method(key, best.rule.title, best.rule.alerts(contest.history, contest.window))
+            yield Method(key, best.rule.title(words), best.rule.alerts(contest.history, contest.window))
 
 
 def _daily(job: DailyJob, alerts: int, threshold: float) -> Iterator[Method]:

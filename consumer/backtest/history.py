@@ -1,4 +1,4 @@
-"""What customers really did: their purchases as columns, and the stretches between them."""
+"""What customers really did: their target events (purchases, or any activity) as columns, and the stretches between."""
 
 from array import array
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ NEVER_MS = int(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class History:
-    """P purchases, by user and time. Purchase i begins stretch i, in which its user buys nothing until `next_ms`."""
+    """P target events, by user and time. Event i begins stretch i, in which its user is silent until `next_ms`."""
 
-    users: int  # who did anything, buyers or not
+    users: int  # who did anything, whether it counts or not
     user: np.ndarray  # int64 (P,), from 0 on
     time_ms: np.ndarray  # int64 (P,)
-    spend: np.ndarray  # float64 (P,); NaN where the log does not say
-    number: np.ndarray  # int64 (P,): how many purchases the user has made by then
+    spend: np.ndarray  # float64 (P,); NaN where the log does not say, or where nothing was bought
+    number: np.ndarray  # int64 (P,): how many of them the user has had by then
     next_ms: np.ndarray  # int64 (P,); `NEVER_MS` where there is none
 
     @classmethod
     def of(cls, users: int, user: np.ndarray, time_ms: np.ndarray, spend: np.ndarray) -> "History":
-        """From purchases in any order."""
+        """From target events in any order."""
         order = np.lexsort((time_ms, user))
         user, time_ms, spend = user[order], time_ms[order], spend[order]
         is_first = np.diff(user, prepend=-1) != 0
@@ -33,14 +33,14 @@ class History:
         return cls(users, user, time_ms, spend, np.arange(len(user)) - first + 1, next_ms)
 
     def stretch_of(self, user: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
-        """The stretch that each user was in at each instant; -1 before the first purchase."""
+        """The stretch that each user was in at each instant; -1 before the first target event."""
         if not len(self.user):
             return np.full(len(user), -1)
         found = latest_before(self.user, self.time_ms, user, at_ms)
         return np.where((found >= 0) & (self.user[found] == user), found, -1)
 
     def silence_days(self, stretch: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
-        """Days since the purchase that began each stretch."""
+        """Days since the target event that began each stretch."""
         return (at_ms - self.time_ms[stretch]) / DAY_MS
 
 
@@ -56,7 +56,7 @@ def latest_before(user: np.ndarray, time_ms: np.ndarray, of_user: np.ndarray, at
 
 
 class Chronicle:
-    """Numbers the users and collects their purchases, in any order."""
+    """Numbers the users and collects their target events, in any order."""
 
     def __init__(self) -> None:
         self.users: dict[str, int] = {}
@@ -67,8 +67,8 @@ class Chronicle:
         """The number of a user."""
         return self.users.setdefault(user_id, len(self.users))
 
-    def purchase(self, user_id: str, time_ms: int, spend: float | None, currency: str | None) -> None:
-        """A customer bought."""
+    def stayed(self, user_id: str, time_ms: int, spend: float | None, currency: str | None) -> None:
+        """A customer bought, or did what else counts as staying."""
         if currency:
             self.currencies.add(currency)
         self._user.append(self.user(user_id))
@@ -76,7 +76,7 @@ class Chronicle:
         self._spend.append(float("nan") if spend is None else spend)
 
     def history(self) -> History:
-        """All purchases so far; amounts of several currencies cannot be added up, and are left out."""
+        """All target events so far; amounts of several currencies cannot be added up, and are left out."""
         user, time_ms, spend = (np.array(column) for column in (self._user, self._time_ms, self._spend))
         spend = spend if len(self.currencies) <= 1 else np.full(len(spend), np.nan)
         return History.of(len(self.users), user, time_ms, spend)

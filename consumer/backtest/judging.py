@@ -1,4 +1,4 @@
-"""When an alert is right: no purchase within the horizon after it. And which customers were lost."""
+"""When an alert is right: no target event within the horizon after it. And which customers were lost."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Window:
 
     @property
     def horizon_days(self) -> float:
-        """Churned: no purchase in so many days."""
+        """Churned: no target event in so many days."""
         return self.horizon_ms / DAY_MS
 
     @property
@@ -65,7 +65,7 @@ class Raised:
         return self.take(window.holds(history.time_ms[self.stretch], self.at_ms))
 
     def are_right(self, history: History, window: Window) -> np.ndarray:
-        """Whether no purchase followed within the horizon."""
+        """Whether no target event followed within the horizon."""
         return history.next_ms[self.stretch] > self.at_ms + window.horizon_ms
 
 

@@ -44,6 +44,7 @@ def write_page(out: Path, shop: Shop, findings: Findings, manifest: Manifest, al
     content = template.render(
         shop=shop,
         findings=findings,
+        words=findings.words,
         model=manifest,
         follow=f"{findings.window.follow_ms / DAY_MS:.0f}",
         horizon=f"{findings.window.horizon_days:.0f}",

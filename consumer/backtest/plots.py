@@ -20,28 +20,28 @@ _SERIES: Final = ("#99f6e4", "#2dd4bf", "#fbbf24", "#f97316")
 
 def plots(findings: Findings, usage: Usage) -> Iterator[tuple[str, str, Draw]]:
     """(key, what it says, how it is drawn) of every plot that has something to show."""
-    horizon = f"{findings.window.horizon_days:.0f}"
+    words, horizon = findings.words, f"{findings.window.horizon_days:.0f}"
     yield "over_time", "Alerts a day, week by week. Grey: too early or too late to be judged.", _over_time(findings)
-    yield "usage", "Customers alerted, as a share of those who bought in the year before.", _usage(usage)
+    yield "usage", f"Customers alerted, as a share of those who {words.stayed} in the year before.", _usage(usage)
     if not findings.levels:
         return
     yield (
         "numbers",
         "Precision against the number of alerts: along the yellow line N falls (thin: the best minimum number of "
-        "purchases), along the dashed one the model's threshold. Higher at the same number is more precise.",
+        f"{words.many}), along the dashed one the model's threshold. Higher at the same number is more precise.",
         numbers(findings),
     )
     level = findings.levels[0]
     yield (
         "silence",
-        f"Days since the last purchase when the alert came; left of the line, before {horizon} days without a purchase "
-        "were over.",
+        f"Days since the last {words.last} when the alert came; left of the line, before {horizon} days without "
+        f"{words.one} were over.",
         _silence(findings, level),
     )
     yield (
         "caught",
-        f"Of {findings.lost:,} lost customers, how many had been alerted so many days after their last purchase, with "
-        "the same number of alerts.",
+        f"Of {findings.lost:,} lost customers, how many had been alerted so many days after their last {words.last}, "
+        "with the same number of alerts.",
         caught(findings, level),
     )
     if findings.bands:
@@ -107,7 +107,7 @@ def _usage(usage: Usage) -> Draw:
 
 
 def _silence(findings: Findings, level: Level) -> Draw:
-    raised = level.judged
+    raised, words = level.judged, findings.words
     days = findings.history.silence_days(raised.stretch, raised.at_ms)
     right = raised.are_right(findings.history, findings.window)
 
@@ -117,10 +117,10 @@ def _silence(findings: Findings, level: Level) -> Draw:
         clipped = np.minimum(days, end)
         axes.hist(
             [clipped[right], clipped[~right]], edges, stacked=True, color=[RIGHT, WRONG],
-            label=["right: nothing bought in time", "wrong: bought after all"],
+            label=[f"right: {words.nothing} in time", "wrong: came back after all"],
         )  # fmt: skip
         axes.axvline(findings.window.horizon_days, color="#334155", linewidth=1.2, linestyle=DASHED)
-        axes.set(title="How early", xlabel="days since the last purchase", ylabel="alerts", xlim=(0, end))
+        axes.set(title="How early", xlabel=f"days since the last {words.last}", ylabel="alerts", xlim=(0, end))
         axes.legend(loc="best")
 
     return draw

@@ -74,8 +74,10 @@ class RecordingEngine(Engine):
 
     recorder: Recorder = field(kw_only=True)
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray, gate: Gate | None) -> Findings:
-        found = super()._after_fold(states, events, index, gate)
+    def _after_fold(
+        self, states: States, events: Events, index: np.ndarray, gate: Gate | None, entries: np.ndarray | None
+    ) -> Findings:
+        found = super()._after_fold(states, events, index, gate, entries)
         self.recorder.add(states, events.row)
         return found
 

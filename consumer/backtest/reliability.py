@@ -37,7 +37,7 @@ def reliability(history: History, window: Window, policy: Policy, curves: Curves
 
 
 def _at(moment: int, history: History, window: Window, policy: Policy, curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    """Risk, and whether nothing was bought within the horizon, of the customers known at a moment."""
+    """Risk, and whether no target event came within the horizon, of the customers known at a moment."""
     users = np.unique(history.user[history.time_ms <= moment])
     row = latest_before(curves.user, curves.at_ms, users, np.full(len(users), moment))
     known = (row >= 0) & (curves.user[row] == users)

@@ -8,12 +8,13 @@ import numpy as np
 from consumer.backtest.history import History
 from consumer.backtest.judging import Raised, Window, first_alerts
 from consumer.backtest.recording import Curves
+from consumer.backtest.wording import Wording
 from consumer.core.calendar import DAY_MS
 from consumer.core.policy import Policy
 from consumer.core.risk import churn_probability, crossing_days
 
 SILENCES_DAYS = tuple(range(1, 366))
-LEAST_PURCHASES = (1, 2, 3, 5, 10, 20, 50)
+LEAST_EVENTS = (1, 2, 3, 5, 10, 20, 50)
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98)
 _LOWEST = 1e-6  # a threshold that everybody reaches
 _FIRST_STEP, _HALVINGS = 0.005, 5  # of a threshold
@@ -21,21 +22,20 @@ _FIRST_STEP, _HALVINGS = 0.005, 5  # of a threshold
 
 @dataclass(frozen=True)
 class Rule:
-    """No purchase for N days, of those who have bought at least k times: one alert for each stretch that gets there."""
+    """No target event for N days, of those who had at least k: one alert for each stretch that gets there."""
 
     silence_days: int
-    least_purchases: int
+    least: int
 
-    @property
-    def title(self) -> str:
+    def title(self, words: Wording) -> str:
         """As people say it."""
-        among = "" if self.least_purchases == 1 else f", after {self.least_purchases} purchases or more"
-        return f"no purchase for {self.silence_days} days{among}"
+        among = "" if self.least == 1 else f", after {self.least} {words.many} or more"
+        return f"{words.none} for {self.silence_days} days{among}"
 
     def alerts(self, history: History, window: Window) -> Raised:
         """Those that are judged."""
         at_ms = history.time_ms + self.silence_days * DAY_MS
-        reached = (history.next_ms >= at_ms) & (history.number >= self.least_purchases)
+        reached = (history.next_ms >= at_ms) & (history.number >= self.least)
         stretch = np.flatnonzero(reached & window.holds(history.time_ms, at_ms))
         return Raised(stretch, at_ms[stretch])
 
@@ -63,7 +63,7 @@ def rule_scores(history: History, window: Window) -> Iterator[RuleScore]:
     for days in SILENCES_DAYS:
         raised = Rule(days, 1).alerts(history, window)
         right, number = raised.are_right(history, window), history.number[raised.stretch]
-        for least in LEAST_PURCHASES:
+        for least in LEAST_EVENTS:
             counted = number >= least
             if counted.any():
                 yield RuleScore(Rule(days, least), int(counted.sum()), float(right[counted].mean()))

@@ -8,7 +8,7 @@ from consumer.backtest.history import History
 from consumer.backtest.judging import Raised, Window
 from consumer.core.calendar import DAY_MS
 
-ACTIVE_MS = 365 * DAY_MS  # an active customer has bought within so long
+ACTIVE_MS = 365 * DAY_MS  # an active customer had a target event within so long
 
 
 @dataclass(frozen=True)

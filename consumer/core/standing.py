@@ -10,6 +10,7 @@ from consumer.core.risk import churn_probability
 from consumer.core.state import States
 from consumer.core.value import expected_spend
 
+_LEAST = np.finfo(np.float32).tiny
 CURVE_AT_DAYS = (0.0, 7.0, 14.0, 30.0, 60.0, 90.0)
 
 
@@ -38,12 +39,16 @@ def curves(log_hazards: np.ndarray, horizon_days: float) -> np.ndarray:
 def changed(
     states: States, rows: np.ndarray, at_ms: np.ndarray, policy: Policy, prior: SpendPrior, step: float
 ) -> Standings:
-    """Those of `rows` (no row twice) whose risk differs by more than `step` from the last one told, which is noted."""
+    """Those of `rows` (no row twice) whose risk differs by more than `step` from the last one told, which is noted.
+
+    A user's first score is told however low it is.
+    """
     header = states.header
     risk = policy.probability(states, rows, at_ms)
-    differs = np.abs(risk - header["published_risk"][rows]) > step
+    before = header["published_risk"][rows]
+    differs = (before == 0) | (np.abs(risk - before) > step)
     rows, at_ms, risk = rows[differs], at_ms[differs], risk[differs]
-    header["published_risk"][rows] = risk
+    header["published_risk"][rows] = np.maximum(risk, _LEAST)  # 0: never told
     return Standings(
         rows,
         at_ms,

@@ -14,14 +14,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import facts
+from bench.machine import RESULTS, facts, write_results
 from faults.fleet import Service
 from faults.load import START_MS
 from faults.reading import unsettled
@@ -29,7 +28,6 @@ from faults.rounds import fed, has_begun
 from faults.world import SESSION_TIMEOUT_MS, Plan, World, made
 from support import event, until
 
-_RESULTS = Path(__file__).parents[2] / "bench" / "results" / "recovery.json"
 _DEADLINE_S = 300.0
 _PARTITIONS = 16
 
@@ -196,7 +194,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m faults.recovery", description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=_RESULTS)
+    parser.add_argument("--out", type=Path, default=RESULTS / "recovery.json")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     machine = facts()
@@ -206,15 +204,10 @@ def main() -> int:
     for each in measured:
         table.add_row(*each.row())
     Console(width=140).print(table)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(_as_json(measured, machine), indent=1) + "\n")
+    rows = [{"what": each.what, "seconds": [round(took_s, 3) for took_s in each.seconds]} for each in measured]
+    write_results(given.out, "make recovery", rows, machine)
     print(f"{given.out}; logs in {folder}")
     return 0
-
-
-def _as_json(measured: list[Measured], machine: dict[str, Any]) -> dict[str, Any]:
-    rows = [{"what": each.what, "seconds": [round(took_s, 3) for took_s in each.seconds]} for each in measured]
-    return {"command": "make recovery", "machine": machine, "measured": rows}
 
 
 if __name__ == "__main__":

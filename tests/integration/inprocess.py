@@ -35,7 +35,7 @@ from consumer.policy_file import read_policy
 from consumer.ports import Record, Scorer, Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
-from support import Keyed, KnownCurve, Shop, by_id, watermarks_of
+from support import Keyed, KnownCurve, Shop, by_id, remembering, watermarks_of
 
 THRESHOLDS = (0.5, 0.7)
 
@@ -47,13 +47,15 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     rules = PolicyRules(thresholds, rearm=thresholds[0] - 0.05, grace_days=grace_days)
     fold_rules = FoldRules(calendar, settings.target, int(settings.max_lateness_s * 1000))
     outcome_rules = OutcomeRules(share=settings.outcome_sample_share)
-    return Engine(fold_rules, Policy(rules, calendar), scorer, outcome_rules, Baseline(0.4, 4.0, 6.0))
+    score_step = settings.score_step if settings.scores_topic else None
+    policy, baseline = Policy(rules, calendar), Baseline(0.4, 4.0, 6.0)
+    return Engine(fold_rules, policy, remembering(scorer), outcome_rules, baseline, score_step=score_step)
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
     context = AlertContext(
-        engine.scorer.version,
+        engine.scorer.model.version,
         engine.policy.rules.horizon_days,
         engine.conduct,
         settings.target,
@@ -61,7 +63,7 @@ def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worke
         late_after_ms=late_after_ms(settings),
     )
     topics = topics_of(settings)
-    messages = Messages(topics, context, telemetry)
+    messages = Messages(topics, context)
     return Worker(engine, messages, telemetry, int(settings.watermark_delay_s * 1000))
 
 

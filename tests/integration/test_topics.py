@@ -88,6 +88,20 @@ async def test_a_state_topic_that_loses_states_is_named(settings: Settings, conf
     assert problem.endswith(f"--entity-name {settings.state_topic} --add-config {cure}`")
 
 
+async def test_scores_are_compacted(settings: Settings) -> None:
+    """So the topic is made where scores are wanted, and one that was made otherwise is named, with what mends it."""
+    settings = settings.model_copy(update={"scores_topic": f"{settings.group_id}.scores"})
+    await create_topics(settings.model_copy(update={"scores_topic": None}))
+    assert await create_topics(settings) == [settings.scores_topic]
+    assert await topic_problems(settings) == []
+    aged = settings.model_copy(update={"scores_topic": f"{settings.group_id}.aged-scores"})
+    assert aged.scores_topic
+    await create(aged, aged.scores_topic, {"cleanup.policy": "delete"})
+    [problem] = await topic_problems(aged)
+    assert problem.startswith(f"{aged.scores_topic} has cleanup.policy=delete")
+    assert problem.endswith(f"--entity-name {aged.scores_topic} --add-config cleanup.policy=compact`")
+
+
 async def test_a_dead_letter_topic_without_room_is_named(settings: Settings) -> None:
     """A dead letter carries the whole original."""
     await create(settings, settings.dead_letters_topic, {"max.message.bytes": "1048588"})

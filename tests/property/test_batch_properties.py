@@ -65,7 +65,7 @@ class Partition:
 
 def partition(delay_ms: int) -> Partition:
     metrics = Metrics(CollectorRegistry())
-    messages = Messages(Topics(), AlertContext("m", 30.0), metrics)
+    messages = Messages(Topics(), AlertContext("m", 30.0))
     worker = Worker(engine(), messages, metrics, delay_ms)
     return Partition(worker, Position("g", 0, NOT_BEGUN_MS, 0, 0, 1))
 

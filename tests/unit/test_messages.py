@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from consumer.adapters.metrics import Metrics
 from consumer.core.alerts import AlertContext
 from consumer.messages import MAX_ORIGINAL_BYTES, Messages, Origin, Topics
 from consumer.ports import Record
 
-MESSAGES = Messages(Topics(), AlertContext("m1", 30.0), Metrics())
+MESSAGES = Messages(Topics(), AlertContext("m1", 30.0))
 
 
 @pytest.mark.parametrize(("timestamp_ms", "year"), [(-1, 1970), (0, 1970), (2**62, 9999)])

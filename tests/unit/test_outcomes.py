@@ -17,7 +17,7 @@ def follow_up(purchases: dict[str, list[float]], alerts: dict[str, list[tuple[fl
     result = FollowUp(float(H))
     for user, times in purchases.items():
         for at in times:
-            result.purchase(user, days(at))
+            result.stayed(user, days(at))
     for user, raised in alerts.items():
         for at, tier in raised:
             result.alert(user, days(at), tier)
@@ -27,7 +27,7 @@ def follow_up(purchases: dict[str, list[float]], alerts: dict[str, list[tuple[fl
 def counts(known: FollowUp, first: float, last: float) -> dict[str, tuple[int, int]]:
     """Customers and buyers by group, groups without customers left out."""
     outcomes = known.outcomes(days(first), days(last))
-    return {name: (each.customers, each.bought) for name, each in outcomes.items() if each.customers}
+    return {name: (each.customers, each.stayed) for name, each in outcomes.items() if each.customers}
 
 
 def test_every_group_is_named() -> None:

@@ -12,7 +12,9 @@ from consumer.adapters.memory import MemoryChangelog, MemorySource
 from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.commit import Claimer, ClaimRules, Committer, Ledger
+from consumer.errors import LostPartitionError
 from consumer.health import Health
+from consumer.messages import AlertNote
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.ports import Message, Position, Record, Step, UserState
 
@@ -29,12 +31,16 @@ class SlowChangelog(MemoryChangelog):
         self.answers = asyncio.Event()
         self.answers.set()
         self.commits = 0
+        self.loses = False  # the next commit
 
     async def commit(
         self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
     ) -> int:
         """See `Changelog.commit`."""
         await self.answers.wait()
+        if self.loses:
+            self.loses = False
+            raise LostPartitionError("the broker does not answer", [partition], "unknown")
         self.commits += 1
         return await super().commit(partition, users, position, messages)
 
@@ -45,7 +51,8 @@ class Bench:
     def __init__(self) -> None:
         self.users: set[str] = set()
         self.changelog, self.clock, self.giving_up = SlowChangelog(), ManualClock(1_000), asyncio.Event()
-        metrics = Metrics(CollectorRegistry())
+        self.registry = CollectorRegistry()
+        metrics = Metrics(self.registry)
         source, store = MemorySource(INPUT, 1), MemoryStore()
         names = iter(map(str, range(100)))
         claimer = Claimer(Ledger(source, self.changelog, store), ClaimRules(), metrics, lambda: next(names))
@@ -55,11 +62,23 @@ class Bench:
     async def live(self) -> "Bench":
         """Once the partition is claimed, and its first commit forgotten."""
         await self.owner.assigned([0])
+        await self.settled()
+        self.changelog.commits = 0
+        return self
+
+    async def settled(self) -> None:
+        """Once the partition is claimed."""
         while not self.owner.is_live(0):
             await asyncio.sleep(0)
             await self.owner.settle()
-        self.changelog.commits = 0
-        return self
+
+    def alerts(self) -> float:
+        """How many have been counted."""
+        return self.registry.get_sample_value("ebbtide_alerts_total", {"tier": "critical", "cause": "event"}) or 0.0
+
+    def delay_s(self) -> float:
+        """Of all alerts together, as counted."""
+        return self.registry.get_sample_value("ebbtide_event_to_alert_seconds_sum") or 0.0
 
     async def take_in(self, *users: str, messages: Sequence[Message] = (), is_urgent: bool = False) -> None:
         """A step that changes some users."""
@@ -102,6 +121,24 @@ async def test_an_alert_does_not_wait(bench: Bench) -> None:
     await bench.take_in("a", is_urgent=True)
     assert await bench.pass_ms(49) == 1
     assert await bench.pass_ms(1) == 2
+
+
+async def test_an_alert_is_counted_when_it_is_permanent(bench: Bench) -> None:
+    """Not when it is decided: one whose commit is lost is decided again, and counted once, late as it then is."""
+    alert = Message("alerts", b"a", b"{}", note=AlertNote("critical", "event", event_ms=bench.clock.now_ms()))
+    bench.changelog.loses = True
+    await bench.take_in("a", messages=[alert], is_urgent=True)
+    await bench.pass_ms(0)
+    assert not bench.owner.is_live(0)
+    assert bench.alerts() == 0
+    bench.users.clear()
+    await bench.settled()
+    bench.clock.move_to(bench.clock.now_ms() + 2_000)
+    await bench.take_in("a", messages=[alert], is_urgent=True)
+    assert bench.alerts() == 0
+    await bench.pass_ms(0)
+    assert (bench.alerts(), bench.delay_s()) == (1, 2.0)
+    assert bench.changelog.delivered == [alert]
 
 
 @pytest.mark.parametrize("flood", ["users", "messages"])

@@ -169,7 +169,7 @@ async def risks_alerted(path: Path, change_at: int | None) -> list[float]:
     rows += [event("clock", EventType.CAMPAIGN_RECEIVED, day(number)) for number in range(1, 21)]
     delivered: list[Message] = []
     metrics, manifest = Metrics(CollectorRegistry()), load_manifest(DEFAULT_MODEL_DIR)
-    worker = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0), metrics), metrics, watermark_delay_ms=0)
+    worker = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0)), metrics, watermark_delay_ms=0)
 
     async def change() -> None:
         write(path, LATE + "\n")
@@ -207,7 +207,7 @@ def test_only_the_policy_changes(tmp_path: Path) -> None:
     path.write_text(LATE)
     policy = load_policy(path, load_manifest(DEFAULT_MODEL_DIR), "UTC")
     metrics = Metrics(CollectorRegistry())
-    before = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0), metrics), metrics, 0)
+    before = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0)), metrics, 0)
     after = with_policy(before, policy)
     assert after.engine.policy.rules == policy.rules
     assert after.messages.context == replace(before.messages.context, conduct=policy.conduct)

@@ -53,6 +53,22 @@ def test_a_model_of_no_shop_is_judged_after_one_horizon(manifest: Manifest) -> N
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_by_activity_whoever_looks_has_stayed(manifest: Manifest) -> None:
+    """A view counts where any activity does, and only there; mail that was sent to a customer counts nowhere."""
+    for target, kind, stayed in (
+        ("purchase", "view_item", 0),
+        ("activity", "view_item", 1),
+        ("activity", "campaign_received", 0),
+    ):
+        told = Tally(manifest, target)  # type: ignore[arg-type]
+        for happened, at in (("purchase", 0), (kind, 40), ("campaign_received", 100)):
+            told.event(event("anna", happened, JANUARY_MS + at * DAY_MS)[1] or b"")
+        summary = told.summary()
+        assert summary["target"] == target
+        groups: dict[str, dict[str, int]] = summary["stayed_within_horizon"]  # type: ignore[assignment]
+        assert groups["not alerted"]["stayed"] == stayed
+
+
 def test_an_adapted_model_is_judged_after_what_it_was_adapted_to(manifest: Manifest) -> None:
     """Outcomes that calibration or fine-tuning has looked at are not counted."""
     summary = tally(adapted(manifest, date(2024, 5, 1)))

@@ -10,7 +10,7 @@ def test_purchases_come_in_any_order() -> None:
     """A purchase knows its number, and when the same customer buys next."""
     chronicle = Chronicle()
     for name, day in (("b", 7), ("a", 9), ("b", 2), ("a", 1), ("a", 4)):
-        chronicle.purchase(name, day * DAY_MS, float(day), "EUR")
+        chronicle.stayed(name, day * DAY_MS, float(day), "EUR")
     history = chronicle.history()
     assert (history.users, chronicle.users) == (2, {"b": 0, "a": 1})
     assert (history.time_ms // DAY_MS).tolist() == [2, 7, 1, 4, 9]
@@ -23,7 +23,7 @@ def test_amounts_of_several_currencies_are_left_out() -> None:
     """They cannot be added up."""
     chronicle = Chronicle()
     for currency in ("EUR", "USD"):
-        chronicle.purchase("a", 0, 1.0, currency)
+        chronicle.stayed("a", 0, 1.0, currency)
     assert np.isnan(chronicle.history().spend).all()
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from consumer.backtest.examples import examples
 from consumer.backtest.recording import Curves
 from consumer.backtest.rivals import DailyJob
 from consumer.concluding import ALERTS_FILE, Conclusion, log_name
+from consumer.concluding_view import how_compared
 from consumer.core.calendar import DAY_MS
 from consumer.replay import curves_of, replay
 from consumer.settings import Settings, load_settings
+from consumer.tables import how_judged
 from consumer.tally import Tally
 from schemas.alert import RetentionAlert
 from schemas.files import read_events
@@ -191,6 +193,25 @@ def test_a_log_too_short_to_judge_says_so(shop: Path, settings: Settings) -> Non
     assert done.findings.levels == []
     assert done.page is not None
     assert "No alert can be judged." in done.page.read_text()
+
+
+def test_by_activity_alerts_are_judged_by_activity(shop: Path, tiny_model: Path) -> None:
+    """Where any activity counts as staying, a look ends a stretch as well, and the page and the table say so."""
+    bought = [row for row in shop_rows(customers=100) if row[1] == "purchase"]
+    looks = [(user, "view_item", str(date.fromisoformat(day) + timedelta(days=9)), 0.0) for user, _, day, _ in bought]
+    log = write_rows(shop.parent / "browsed.csv", sorted([*bought, *looks], key=lambda row: row[2]))
+    settings = load_settings(clock="watermark", model_dir=tiny_model, target="activity")
+    done, _ = replay(log, shop.parent / "browsed", settings, 2)
+    history = done.findings.history
+    assert len(history.user) == 2 * len(bought)
+    curves, _ = curves_and_tally(log, settings, 2_000)
+    assert np.array_equal(curves.by_user().at_ms, history.time_ms)
+    assert np.array_equal(curves.by_user().target_events, history.number)
+    assert done.page is not None
+    assert "without any activity were over" in done.page.read_text()
+    words = how_compared(done.findings) + how_judged(done.summary)
+    assert "purchase" not in words
+    assert "bought" not in words
 
 
 def test_nothing_is_judged_before_what_the_model_knows(done: Conclusion) -> None:

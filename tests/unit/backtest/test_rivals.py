@@ -37,7 +37,7 @@ def test_every_rule_is_scored() -> None:
     scores = {each.rule: each for each in rule_scores(history(DAYS), window(0, 400))}
     assert (scores[Rule(7, 1)].alerts, scores[Rule(7, 1)].precision) == (4, 0.75)
     assert (scores[Rule(7, 2)].alerts, scores[Rule(7, 2)].precision) == (2, 1.0)
-    assert max(rule.least_purchases for rule in scores) == 3
+    assert max(rule.least for rule in scores) == 3
     assert max(rule.silence_days for rule in scores) == 90
 
 

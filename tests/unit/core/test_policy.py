@@ -29,7 +29,7 @@ from histories import (
 )
 from schemas.alert import Tier
 from schemas.event import EventType
-from support import KnownCurve
+from support import KnownCurve, WholeHistory
 
 VIEW, BUY, REFUND = EventType.VIEW_ITEM, EventType.PURCHASE, EventType.REFUND
 AT_RISK, CRITICAL = 1, 2
@@ -54,7 +54,7 @@ def ids(alerts: list[Told]) -> list[str]:
     return [alert_id("somebody", each.anchor_id, list(Tier)[each.tier - 1]) for each in alerts]
 
 
-class Scripted:
+class Scripted(WholeHistory):
     """A scorer that gives constant hazards: the first of a list after a user's first event, and so on."""
 
     version = "scripted"
@@ -68,7 +68,7 @@ class Scripted:
         return np.repeat(self._log_hazards[events - 1, None], BINS, axis=1).astype(np.float32)
 
 
-class Constant:
+class Constant(WholeHistory):
     """A scorer that always gives the same curve."""
 
     version = "constant"

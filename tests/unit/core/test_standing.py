@@ -34,6 +34,11 @@ def test_a_first_score_is_told() -> None:
     assert (score.at_ms[0], score.silence_days[0]) == (day(0), 0.0)
 
 
+def test_a_first_score_is_told_however_low_it_is() -> None:
+    """A reader of scores knows every customer, and those who are safe are told of once."""
+    assert len(told(Happened(BUY, day(0)), Happened(VIEW, day(1)), step=0.9)) == 1
+
+
 def test_a_score_that_is_as_it_was_is_not_told_again() -> None:
     """Only a change by more than the step is."""
     assert len(told(Happened(BUY, day(0)), Happened(VIEW, day(1)), Happened(BUY, day(2)))) == 1
