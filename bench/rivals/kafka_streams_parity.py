@@ -34,7 +34,7 @@ from consumer.settings import DEFAULT_MODEL_DIR, Settings
 FOLDER = Path(__file__).parent
 RUN = FOLDER / "kafka-streams" / "run"
 INPUT, PARTITIONS = "bench.events", 4
-RESTARTED = "restarted"
+IN_HALVES, RESTARTED = "bench.halves", "restarted"
 TOKEN_TOLERANCE, NEAR_THRESHOLD = 1e-5, 1e-3
 Alert = tuple[str, str, int]  # user, tier, index of the deciding record
 
@@ -86,11 +86,11 @@ def worst_token(log: list[Record], found: Expected, folder: Path) -> float:
     return worst
 
 
-async def produced(log: list[Record], kafka: str) -> dict[tuple[int, int], int]:
-    """The log in the input topic; which record is at which partition and offset."""
+async def produced(log: list[Record], topic: str, kafka: str) -> dict[tuple[int, int], int]:
+    """The log in a topic; which record is at which partition and offset."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
-    sent = [await producer.send(INPUT, value, key=key) for key, value in log]
+    sent = [await producer.send(topic, value, key=key) for key, value in log]
     places = {(each.partition, each.offset): index for index, each in enumerate([await each for each in sent])}
     await producer.stop()
     return places
@@ -109,20 +109,11 @@ async def consumed(topic: str, kafka: str) -> list[dict[str, object]]:
     return alerts
 
 
-def run(kafka: str, output: str, events: int, *options: str) -> None:
-    """The rival, over the whole log."""
-    common = ["--bootstrap", kafka, "--input", INPUT, "--output", output, "--group", output]
+def run(kafka: str, topic: str, output: str, events: int, *options: str) -> None:
+    """The rival, over so many events of a topic."""
+    common = ["--bootstrap", kafka, "--input", topic, "--output", output, "--group", output]
     common += ["--model", str(DEFAULT_MODEL_DIR), "--events", str(events)]
     subprocess.run([RUN, *common, *options], check=True, stdout=subprocess.DEVNULL, timeout=120)
-
-
-async def committed(group: str, kafka: str) -> int:
-    """How many records the group is through with."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    offsets = await admin.list_consumer_group_offsets(group)
-    await admin.close()
-    return sum(each.offset for each in offsets.values())
 
 
 def differing(alerts: list[dict], places: dict[tuple[int, int], int], found: Expected) -> tuple[int, int]:
@@ -162,17 +153,19 @@ async def _compare_alerts(kafka: str, log: list[Record], found: Expected) -> boo
         f"{mode}-{delivery}": ("--mode", mode, "--delivery", delivery)
         for mode in ("per-event", "batched")
         for delivery in ("exactly_once", "at_least_once")
-    } | {RESTARTED: ()}
+    }
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, *runs)])
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, IN_HALVES, RESTARTED, *runs)])
     await admin.close()
-    places = await produced(log, kafka)
+    places = await produced(log, INPUT, kafka)
     failed = False
     for output, options in runs.items():
-        if output == RESTARTED:
-            await asyncio.to_thread(run, kafka, output, len(log) // 2, *options)
-        await asyncio.to_thread(run, kafka, output, len(log) - await committed(output, kafka), *options)
+        await asyncio.to_thread(run, kafka, INPUT, output, len(log), *options)
+    for half in log[: len(log) // 2], log[len(log) // 2 :]:  # offsets are as in the other topic
+        await produced(half, IN_HALVES, kafka)
+        await asyncio.to_thread(run, kafka, IN_HALVES, RESTARTED, len(half))
+    for output in (*runs, RESTARTED):
         alerts = await consumed(output, kafka)
         differences, unexplained = differing(alerts, places, found)
         print(f"{output}: {len(alerts)} alerts, {differences} differ, {unexplained} of them far from a threshold")
