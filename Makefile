@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift lock clean
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift bench-hot lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -69,6 +69,9 @@ bench-timers: $(DEV) ## what a million pending timers cost a partition, into ben
 
 bench-drift: $(DEV) ## what drift shows and costs on the real logs; needs ../shared/data; into bench/results/drift.json
 	$(BIN)/python -m bench.drift --data $(DATA) $(ARGS)
+
+bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
+	$(BIN)/python -m bench.hot_user $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
