@@ -167,7 +167,24 @@ def test_examples_are_whole_alerts(done: Conclusion, shop: Path) -> None:
         assert RetentionAlert.model_validate_json(json.dumps(each.alert)).horizon_days == 30
         days = re.search(r"(\d+) days later", each.outcome)
         assert each.is_right == (not days or int(days[1]) >= 30)
+        bought = [
+            at for user, kind, at, _ in shop_rows() if each.alert["user_id"].endswith(user) and kind == "purchase"
+        ]
+        assert each.last_target == max(at for at in bought if at <= each.alert["decided_at"])
     assert {each.is_right for each in found} == {True, False}
+
+
+def test_money_is_what_the_alerts_say(done: Conclusion, shop: Path) -> None:
+    """Of those judged, by the one definition of expected spend there is; unknown where currencies are mixed."""
+    alerts = [json.loads(line) for line in (shop.parent / "out" / ALERTS_FILE).read_text().splitlines()]
+    for level in done.findings.levels:
+        judged = done.findings.window.holds(done.findings.history.time_ms[level.everyone.stretch], level.everyone.at_ms)
+        told = sum(alerts[index]["expected_spend"] for index in level.first[judged].tolist())
+        right, everyone = done.findings.money(level)
+        assert everyone == pytest.approx(told)
+        assert 0 < right < everyone
+    unknown = replace(done.findings.alerts, expected_spend=np.full(len(alerts), np.nan))
+    assert np.isnan(replace(done.findings, alerts=unknown).money(done.findings.levels[0])).all()
 
 
 def test_names_are_escaped(done: Conclusion, shop: Path) -> None:
@@ -179,7 +196,7 @@ def test_names_are_escaped(done: Conclusion, shop: Path) -> None:
     (shop.parent / "marked.jsonl").write_text(alerts)
     manifest = verified_manifest(Path(load_settings().model_dir))
     page = write_page(
-        shop.parent, Shop("<i>", "EUR", done.summary), done.findings, manifest, shop.parent / "marked.jsonl"
+        shop.parent, Shop("<i>", "EUR", done.summary, 365.0), done.findings, manifest, shop.parent / "marked.jsonl"
     )
     assert "<script>" not in page.read_text()
     assert "&lt;script&gt;" in page.read_text()
