@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -41,6 +42,13 @@ class Findings:
         return self
 
 
+class Observer(Protocol):
+    """Looks at every score, and changes nothing."""
+
+    def add(self, states: States, rows: np.ndarray) -> None:
+        """An event of each of `rows` was folded, scored and decided."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """The rules and the model of one shop."""
@@ -53,6 +61,7 @@ class Engine:
     conduct: Conduct = field(default_factory=Conduct)
     score_step: float | None = None  # scores are told when they have changed by more; None: never
     drift: Drift | None = None  # told of every score; no decision depends on it
+    observer: Observer | None = None  # the same
 
     def on_events(
         self, states: States, events: Events, watermark_ms: np.ndarray, gate: Gate | None = None
@@ -131,6 +140,8 @@ class Engine:
         self._sample(states, events.row)
         if self.drift:
             self.drift.add(states, events.row)
+        if self.observer:
+            self.observer.add(states, events.row)
         set_timers(states, events.row, self.outcome_rules)
         return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consumer.adapters.clock import ManualClock
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_worker
@@ -20,7 +21,8 @@ from consumer.backtest.rivals import DailyJob
 from consumer.concluding import ALERTS_FILE, Conclusion, log_name
 from consumer.concluding_view import how_compared
 from consumer.core.calendar import DAY_MS
-from consumer.replay import curves_of, replay
+from consumer.event_log import EventLog
+from consumer.replay import curves_of, replay, run_through
 from consumer.settings import Settings, load_settings
 from consumer.tables import how_judged
 from consumer.tally import Tally
@@ -49,17 +51,16 @@ def done(shop: Path, settings: Settings) -> Conclusion:
     return found
 
 
-def curves_and_tally(shop: Path, settings: Settings, max_batch_records: int) -> tuple[Curves, Tally]:
+def curves_and_tally(shop: Path, settings: Settings) -> tuple[Curves, Tally]:
     tally = Tally(verified_manifest(settings.model_dir))
     for _, value in read_events(shop):
         tally.event(value)
-    chosen = settings.model_copy(update={"max_batch_records": max_batch_records})
-    return curves_of(shop, tally, chosen), tally
+    return curves_of(shop, tally, settings), tally
 
 
 @pytest.fixture(scope="module")
 def whole(shop: Path, settings: Settings) -> tuple[Curves, Tally]:
-    return curves_and_tally(shop, settings, 2_000)
+    return curves_and_tally(shop, settings)
 
 
 def test_there_is_a_curve_after_every_event(whole: tuple[Curves, Tally]) -> None:
@@ -73,10 +74,15 @@ def test_there_is_a_curve_after_every_event(whole: tuple[Curves, Tally]) -> None
     assert np.array_equal(bought.target_events, history.number)
 
 
-def test_curves_do_not_depend_on_the_batches(whole: tuple[Curves, Tally], shop: Path, settings: Settings) -> None:
-    """However the log is cut, to the last bit."""
-    cut, _ = curves_and_tally(shop, settings, 97)
-    assert np.array_equal(whole[0].by_user().log_hazards, cut.by_user().log_hazards)
+def test_curves_do_not_depend_on_the_way(whole: tuple[Curves, Tally], shop: Path, settings: Settings) -> None:
+    """A log that is only scored has those of the whole pipeline, however it is cut, to the last bit."""
+    chosen, tally = settings.model_copy(update={"max_batch_records": 97}), whole[1]
+    records = EventLog(shop, settings.timezone, 3).records(2**41, Tally(verified_manifest(settings.model_dir)))
+    worker, clock = build_worker(settings, Metrics()), ManualClock(2**41)
+    cut = run_through(records, 3, worker, tally, chosen, clock, lambda _: None).by_user()
+    scored = whole[0].by_user()
+    for each in fields(Curves):
+        assert np.array_equal(getattr(scored, each.name), getattr(cut, each.name))
 
 
 def test_the_daily_job_alerts_on_the_midnight_after_ours(
@@ -221,7 +227,7 @@ def test_by_activity_alerts_are_judged_by_activity(shop: Path, tiny_model: Path)
     done, _ = replay(log, shop.parent / "browsed", settings, 2)
     history = done.findings.history
     assert len(history.user) == 2 * len(bought)
-    curves, _ = curves_and_tally(log, settings, 2_000)
+    curves, _ = curves_and_tally(log, settings)
     assert np.array_equal(curves.by_user().at_ms, history.time_ms)
     assert np.array_equal(curves.by_user().target_events, history.number)
     assert done.page is not None
