@@ -64,7 +64,7 @@ bench-restore: $(DEV) ## how many users a claim brings back into Redis in a seco
 bench-reasons: $(DEV) ## what reasons cost, and whether planted causes are named first; into bench/results/reasons.json
 	$(BIN)/python -m bench.reasons $(ARGS)
 
-bench-timers: $(DEV) ## what a million pending timers cost a partition, into bench/results/timers.json
+bench-timers: $(DEV) ## what a million pending timers cost a partition and its traffic, into bench/results/timers.json and timers_traffic.json
 	$(BIN)/python -m bench.timers $(ARGS)
 
 bench-drift: $(DEV) ## what drift shows and costs on the real logs; needs ../shared/data; into bench/results/drift.json
