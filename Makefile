@@ -1,9 +1,10 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift bench-hot lock clean
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift bench-hot bench-rivals lock clean
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
+BENCH := .venv-bench/.installed-bench
 DATA ?= ../shared/data
 LOCKED := pyproject.toml requirements/build.in
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -73,17 +74,24 @@ bench-drift: $(DEV) ## what drift shows and costs on the real logs; needs ../sha
 bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
 	$(BIN)/python -m bench.hot_user $(ARGS)
 
+bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
+	$(BIN)/python -m bench.same_job $(ARGS)
+
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
 	$(COMPILE) --constraint requirements/dev.lock --extra files --extra embedded --extra report $(LOCKED) --output-file requirements/demo.lock
 	$(COMPILE) --constraint requirements/dev.lock pyproject.toml --output-file requirements/run.lock
 	$(COMPILE) --constraint requirements/dev.lock requirements/build.in --output-file requirements/build.lock
+	$(COMPILE) --upgrade requirements/bench.in --output-file requirements/bench.lock
 
 clean: ## remove the environment and all caches of this folder
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
 
 $(DEMO): requirements/demo.lock pyproject.toml
 	@tools/install demo
 
 $(DEV): requirements/dev.lock pyproject.toml
 	@tools/install dev
+
+$(BENCH): requirements/bench.lock
+	@tools/install bench

@@ -31,7 +31,7 @@ from model_export.artefact import Artefact
 from model_export.corpus import at_events
 from model_export.folder import ShopLog, run_calibration
 from model_export.tasks import Past, read_past
-from model_export.thresholds import ALERT_BUDGET
+from model_export.thresholds import DEFAULT_BUDGET
 
 LOGS = ("cdnow", "online_retail", "complete_journey")
 AFTER_DAYS, LOOK_DAYS, BATCH = 90, 15, 2_000
@@ -61,7 +61,7 @@ class Timed(Drift):
 def calibrated(log: Path, until: date) -> tuple[Engine, Drift]:
     """The service's engine after calibration, but nobody is alerted; and the drift that it would be told of."""
     with TemporaryDirectory() as folder:
-        run_calibration(ShopLog(log, log.parent.name), until, DEFAULT_MODEL_DIR, Path(folder), ALERT_BUDGET)
+        run_calibration(ShopLog(log, log.parent.name), until, DEFAULT_MODEL_DIR, Path(folder), DEFAULT_BUDGET)
         engine = build_worker(Settings(model_dir=Path(folder)), Metrics()).engine
     assert engine.drift
     nobody = Policy(replace(engine.policy.rules, thresholds=(1 - 1e-9,)), engine.policy.calendar)

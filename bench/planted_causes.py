@@ -134,7 +134,7 @@ def alerts(engine: Engine, shop: Customers, plant: Plant = Plant()) -> dict[int,
     """First alerts by customer."""
     states = shop.states.take(np.arange(len(shop)))
     plant.history(states)
-    states.header["log_hazards"] = engine.score(states, np.arange(len(shop)))
+    states.header["log_hazards"] = engine.scorer.score(states, np.arange(len(shop)))
     since_ms = shop.day * DAY_MS + DAY_MS // 2
     events = [_events(EventType.PURCHASE, since_ms, 1, {"value": shop.spend} | dict(plant.purchase))]
     for number, (kind, days_later, fields) in enumerate(plant.after, start=2):

@@ -44,7 +44,7 @@ def cost(name: str, engine: Engine, states: States) -> Cost:
     """Of some users who have been silent for 30 days."""
     batch = states.take(np.random.default_rng(1).permutation(len(states))[:BATCH])
     rows = np.arange(len(batch))
-    batch.header["log_hazards"] = engine.score(batch, rows)
+    batch.header["log_hazards"] = engine.scorer.score(batch, rows)
     silence_days = np.full(len(batch), 30.0)
     day = batch.last_day(rows).astype(np.int64) + 31
     moments = Moments(batch, day, silence_days, np.full(len(batch), 0.9))
@@ -52,12 +52,12 @@ def cost(name: str, engine: Engine, states: States) -> Cost:
 
     def score(trials: States) -> np.ndarray:
         scored.append(len(trials))
-        return engine.score(trials, np.arange(len(trials)))
+        return engine.scorer.score(trials, np.arange(len(trials)))
 
     explain_us = _best_us(
         lambda: explain(moments, engine.baseline, score, engine.policy.rules.horizon_days, engine.fold_rules.target)
     )
-    score_us = _best_us(lambda: engine.score(batch, rows))
+    score_us = _best_us(lambda: engine.scorer.score(batch, rows))
     days = float(batch.header["days"].mean())
     return Cost(name, days, sum(scored) / REPEATS / len(batch), score_us / len(batch), explain_us / len(batch))
 

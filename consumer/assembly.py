@@ -20,6 +20,8 @@ from consumer.owner import CommitPace
 from consumer.pipeline import Rules
 from consumer.policy_file import PolicyInForce, load_policy
 from consumer.ports import Telemetry
+from consumer.prefix_cache import PrefixCache
+from consumer.prefix_scorer import PrefixScorer
 from consumer.scoring import Engine
 from consumer.settings import Settings
 from schemas.manifest import Manifest
@@ -43,7 +45,7 @@ def build_worker(settings: Settings, telemetry: Telemetry) -> Worker:
     engine = Engine(
         fold_rules,
         Policy(policy.rules, calendar),
-        scorer,
+        PrefixScorer(scorer, PrefixCache(scorer.memory, settings.prefix_cache_mb * 2**20)),
         OutcomeRules(policy.rules.horizon_days, settings.outcome_sample_share),
         baseline_of(_shop(scorer), settings.target, policy.rules.horizon_days),
         policy.conduct,

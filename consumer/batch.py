@@ -72,9 +72,11 @@ class Worker:
         }
         before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
         spending = self._spending(stand, {each: stand[each].watermark_ms for each in batch}, users)
-        fate, found = self.engine.on_events(states, events, before_ms, spending.gate)
+        entries = self.engine.scorer.cache.entries(users.names)
+        fate, found = self.engine.on_events(states, events, before_ms, spending.gate, entries)
         stand = spending.after(stand)
         self._count(fate, batch)
+        self.telemetry.remembered(self.engine.scorer.cache)
         outgoing = self.messages.alerts(found.alerts, users.names, users.partition_of_row, origins, now_ms)
         alerted = set(outgoing)
         self._add_others(outgoing, found, users)

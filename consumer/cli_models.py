@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 train_app = typer.Typer(help="Make and adapt models.", no_args_is_help=True)
 MAX_SEED = 2**32 - 1
 BUDGET_HELP = "Customers to alert in a horizon, as a share of those who bought within a year."
+GRACE_HELP = "`grace_days` of the policy that the model is for: thresholds keep to the budget under it."
 
 
 @contextmanager
@@ -121,16 +122,18 @@ def train_finetune(
     base: Annotated[Path | None, typer.Option(help="Folder of the weights to begin with; default: shipped.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the log, for the manifest.")] = None,
     alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.15,
+    grace_days: Annotated[float, typer.Option(min=0, max=365, help=GRACE_HELP)] = 7.0,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Same seed, same weights.")] = 1,
     timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
 ) -> None:
     """The base model fitted to a shop's own log, calibrated on its latest days. Needs the extra `train`."""
     from model_export.finetune import FineTuneRecipe
+    from model_export.thresholds import Budget
     from model_export.train import run_finetuning
 
-    day = a_day(until)
+    day, budget = a_day(until), Budget(alert_budget, grace_days)
     with shop_log(events, source, timezone) as log:
-        manifest = run_finetuning(log, day, base or DEFAULT_MODEL_DIR, out, FineTuneRecipe(seed), alert_budget)
+        manifest = run_finetuning(log, day, base or DEFAULT_MODEL_DIR, out, FineTuneRecipe(seed), budget)
     say_adapted(out, manifest)
 
 
@@ -143,14 +146,16 @@ def train_calibrate(
     base: Annotated[Path | None, typer.Option(help="Folder of the model to calibrate; default: shipped.")] = None,
     source: Annotated[str | None, typer.Option(help="Name of the log, for the manifest.")] = None,
     alert_budget: Annotated[float, typer.Option(min=0.001, max=0.5, help=BUDGET_HELP)] = 0.15,
+    grace_days: Annotated[float, typer.Option(min=0, max=365, help=GRACE_HELP)] = 7.0,
     timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
 ) -> None:
     """The same weights told of another shop: its token, calibration and thresholds. Needs the extra `files`."""
     from model_export.folder import run_calibration
+    from model_export.thresholds import Budget
 
-    day = a_day(until)
+    day, budget = a_day(until), Budget(alert_budget, grace_days)
     with shop_log(events, source, timezone) as log:
-        manifest = run_calibration(log, day, base or DEFAULT_MODEL_DIR, out, alert_budget)
+        manifest = run_calibration(log, day, base or DEFAULT_MODEL_DIR, out, budget)
     say_adapted(out, manifest)
 
 

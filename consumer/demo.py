@@ -30,7 +30,7 @@ from consumer.replay import curves_of
 from consumer.settings import DEFAULT_MODEL_DIR, Settings, load_settings
 from consumer.tally import Tally
 from model_export.folder import ShopLog, run_calibration
-from model_export.thresholds import ALERT_BUDGET
+from model_export.thresholds import DEFAULT_BUDGET
 from schemas.files import EventFileError, count_events
 
 CDNOW_KNOWN_UNTIL = date(1997, 10, 1)  # half of the log, 39 of 78 weeks
@@ -141,7 +141,7 @@ def _calibrated(events: Path, stack: ExitStack, console: Console) -> Path:
         return settings.model_dir
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="ebbtide-model-")))
     log = ShopLog(events, "cdnow", settings.timezone)
-    run_calibration(log, CDNOW_KNOWN_UNTIL, DEFAULT_MODEL_DIR, folder, ALERT_BUDGET)
+    run_calibration(log, CDNOW_KNOWN_UNTIL, DEFAULT_MODEL_DIR, folder, DEFAULT_BUDGET)
     console.print(f"Model: never trained on this shop; calibrated on its log until {CDNOW_KNOWN_UNTIL}")
     return folder
 

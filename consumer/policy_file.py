@@ -92,6 +92,7 @@ def in_force(read: PolicyText, manifest: Manifest, timezone: str) -> PolicyInFor
         rearm=max(thresholds[0] - rearm, 0.0),
         horizon_days=manifest.horizon_days,
         grace_days=policy.grace_days,
+        on_silence=policy.on_silence,
         cooldown_days=policy.cooldown_days,
         min_target_events=policy.min_target_events,
     )

@@ -94,7 +94,8 @@ def record_tapes(engine: Engine, events: Events, users: int) -> Iterator[Tape]:
 
 
 def _recorded(engine: Engine, events: Events, user: np.ndarray) -> Tape:
-    states = empty_states(len(user))
+    states, scorer = empty_states(len(user)), engine.scorer.afresh()
+    entries = scorer.cache.entries([str(each) for each in user.tolist()])
     parts, seen, days, hazards = [events.take(np.arange(0))], [states.header[list(_SEEN)][:0]], [], []
     for index in rounds(events.row):
         part = events.take(index)
@@ -102,7 +103,8 @@ def _recorded(engine: Engine, events: Events, user: np.ndarray) -> Tape:
         parts.append(part)
         seen.append(states.header[list(_SEEN)][part.row])
         days.append(states.last_day(part.row))
-        hazards.append(engine.score(states, part.row))
+        is_late = part.time_ms < states.header["last_ms"][part.row]
+        hazards.append(scorer.score_after_events(states, part.row, entries[part.row], is_late))
     folded = Events.concatenate(parts)
     return Tape(
         user=user,

@@ -237,13 +237,28 @@ class StateStore(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class MemoryShape:
+    """What a model remembers of a day: (layers, width) numbers."""
+
+    layers: int
+    width: int
+    dtype: np.dtype
+
+
 class Scorer(Protocol):
     """The model."""
 
     version: str
+    memory: MemoryShape  # of what it remembers of each day
 
-    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Tokens (B, L, F) and lengths (B,) to log-hazards of the target event, float32 (B, bins)."""
+    def prefill(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (B, L, F) and lengths (B,) to log-hazards of the target event, float32 (B, bins), and the memory of
+        all days (B, layers, L, width)."""
+
+    def step(self, token: np.ndarray, past: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens (B, F) of one more day each, after past days' memory (B, layers, P, width) of which the first
+        lengths (B,) count, to log-hazards, and the memory of the new day (B, layers, width). Bits as from `prefill`."""
 
 
 class Clock(Protocol):
@@ -251,6 +266,18 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC."""
+
+
+class PrefixCounts(Protocol):
+    """What is told of the prefix cache; counts since the start."""
+
+    hits: int
+    prefills: int
+    evictions: int
+
+    @property
+    def bytes(self) -> int:
+        """How much is held."""
 
 
 class Telemetry(Protocol):
@@ -261,6 +288,9 @@ class Telemetry(Protocol):
 
     def batch(self, records: int) -> None:
         """A micro-batch was taken up."""
+
+    def remembered(self, cache: PrefixCounts) -> None:
+        """What the prefix cache has come to."""
 
     def records(self, result: str, count: int) -> None:
         """What became of records: folded, duplicate, too_late, erased or rejected; told again if read again."""

@@ -1,6 +1,5 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -12,15 +11,14 @@ from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
 from consumer.core.drift import Drift
 from consumer.core.events import ERASE, KIND_OF, Events, rounds
-from consumer.core.features import tokens
 from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
 from consumer.core.gate import Gate
 from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
 from consumer.core.standing import Standings, changed
-from consumer.core.state import BINS, MAX_DAYS, NO_TIME, States
-from consumer.ports import Scorer
+from consumer.core.state import NO_TIME, States
+from consumer.prefix_scorer import PrefixScorer
 from schemas.alert import Action
 from schemas.event import EventType
 
@@ -55,7 +53,7 @@ class Engine:
 
     fold_rules: FoldRules
     policy: Policy
-    scorer: Scorer
+    scorer: PrefixScorer
     outcome_rules: OutcomeRules
     baseline: Baseline
     conduct: Conduct = field(default_factory=Conduct)
@@ -64,9 +62,16 @@ class Engine:
     observer: Observer | None = None  # the same
 
     def on_events(
-        self, states: States, events: Events, watermark_ms: np.ndarray, gate: Gate | None = None
+        self,
+        states: States,
+        events: Events,
+        watermark_ms: np.ndarray,
+        gate: Gate | None = None,
+        entries: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Findings]:
         """Fold, score and decide every event, in place; returns each event's `Fate`, alerts and outcomes.
+
+        `entries` (U,) are the users' numbers in the scorer's cache; None: nothing is remembered.
 
         A user's timer that is due before that user's next event fires before the event is folded, and so does one that
         is due by the `watermark_ms` (N,) at which the event comes: as if timers were looked at after every record.
@@ -81,7 +86,7 @@ class Engine:
                 found = Findings()
             fate[index] = fold_round(states, part, self.fold_rules)
             folded = fate[index] == Fate.FOLDED
-            found += self._after_fold(states, part.take(folded), index[folded], gate)
+            found += self._after_fold(states, part.take(folded), index[folded], gate, entries)
         told += self._told(states, found)
         if self.drift:
             self.drift.count()
@@ -127,10 +132,12 @@ class Engine:
         watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
         return [gather_evidence(states, decisions, self.policy, event, self.conduct.value)]
 
-    def _after_fold(self, states: States, events: Events, index: np.ndarray, gate: Gate | None) -> Findings:
+    def _after_fold(
+        self, states: States, events: Events, index: np.ndarray, gate: Gate | None, entries: np.ndarray | None
+    ) -> Findings:
         if len(events) == 0:
             return Findings()
-        hazards = self.score(states, events.row)
+        hazards = self._score(states, events, entries)
         complaint = is_complaint(events)
         is_target = self.fold_rules.is_target(events.kind)
         decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, gate)
@@ -144,6 +151,12 @@ class Engine:
             self.observer.add(states, events.row)
         set_timers(states, events.row, self.outcome_rules)
         return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
+
+    def _score(self, states: States, events: Events, entries: np.ndarray | None) -> np.ndarray:
+        if entries is None:
+            return self.scorer.score(states, events.row)
+        is_late = events.time_ms < states.header["last_ms"][events.row]
+        return self.scorer.score_after_events(states, events.row, entries[events.row], is_late)
 
     def _standings(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> list[Standings]:
         if self.score_step is None:
@@ -174,7 +187,7 @@ class Engine:
         reasons = explain(
             Moments.joined([each.moments for each in evidence]),
             self.baseline,
-            lambda states: self.score(states, np.arange(len(states))),
+            lambda states: self.scorer.score(states, np.arange(len(states))),
             self.policy.rules.horizon_days,
             self.fold_rules.target,
         )
@@ -184,31 +197,7 @@ class Engine:
             for each, end in zip(evidence, ends, strict=True)
         ]
 
-    def score(self, states: States, rows: np.ndarray) -> np.ndarray:
-        """Log-hazards (R, bins) of some users; batched by history length, rounded up to a power of two."""
-        hazards = np.empty((len(rows), BINS), np.float32)
-        for length, members in _by_length(states.header["days"][rows]):
-            part = States(states.header[rows[members]], states.days[rows[members], :length])
-            batch = tokens(part, length)
-            hazards[members] = self.scorer.log_hazards(batch, part.header["days"].astype(np.int64))
-        return hazards
-
 
 def is_complaint(events: Events) -> np.ndarray:
     """Which events say that the customer is displeased."""
     return np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
-
-
-def _by_length(days: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Groups of rows whose histories fit into 1, 2, 4 … 64 tokens.
-
-    A user's group depends on their own history alone, so that no other user of the batch changes their score.
-    """
-    length = 1
-    shorter = np.zeros(len(days), np.bool_)
-    while length <= MAX_DAYS:
-        members = np.flatnonzero((days <= length) & ~shorter)
-        if len(members):
-            yield length, members
-        shorter |= days <= length
-        length *= 2

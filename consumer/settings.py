@@ -131,6 +131,9 @@ class Settings(BaseSettings):
 
     max_batch_records: int = Field(2_000, ge=1, description="Records per micro-batch.")
     poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
+    prefix_cache_mb: int = Field(
+        256, ge=1, description="For what the model remembers of users' past days; the least recently seen leave."
+    )
     max_due_users: int = Field(2_000, ge=1, description="Timers fired per tick and partition.")
     drain_timeout_s: float = Field(
         20.0, gt=0, le=MAX_S, description="How long a stop may take to finish what is in flight."

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES, tokens
+from consumer.core.context import read_tokens
+from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.risk import calibrated
 from consumer.core.state import BINS, MAX_DAYS, States
 from model_export.data import HEADS
@@ -64,7 +65,7 @@ def raw_log_hazards(states: States, scorer: Scorer, shop: np.ndarray) -> np.ndar
         for batch in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
             if len(batch):
                 part = States(states.header[batch], states.days[batch, :length])
-                result[batch] = scorer(tokens(part, length), count[batch], shop[None])
+                result[batch] = scorer(*read_tokens(part, length), shop[None])
         shorter = length
     return result
 

@@ -62,7 +62,8 @@ def _figures(manifest: Manifest) -> str:
     tiers = manifest.thresholds
     rows = "\n".join(f"| {name} | {value:g} |" for name, value in manifest.metrics.items())
     return f"""**Thresholds.** At risk from {tiers.at_risk:.4f}, critical from {tiers.critical:.4f}: meant to alert
-{manifest.alert_budget:.0%} of the active customers in {manifest.horizon_days} days.
+{manifest.alert_budget:.0%} of the active customers in {manifest.horizon_days} days,
+under a policy with {manifest.grace_days:g} days of grace.
 
 | metric | value |
 |---|---|

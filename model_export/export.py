@@ -17,10 +17,10 @@ from model_export.artefact import LENGTHS, PREFILL_NAME, STEP_NAME, WEIGHTS_NAME
 from model_export.model import HazardGPT, Scales, Shape, Step
 from model_export.shop import SHOP_SIZE
 
-TOLERANCE: Final = 1e-5
+TOLERANCE: Final = 1e-3  # memory is rounded to float16, which turns a last bit into one of its own
 _OPSET = 20
 _BATCHES_CHECKED = (1, 2, 64)
-_OUTPUTS = ("log_hazards", "new_keys", "new_values")
+_OUTPUTS = ("log_hazards", "memory")
 
 
 class ParityError(Exception):
@@ -31,11 +31,11 @@ def export(model: HazardGPT, directory: Path) -> None:
     """Write `prefill.onnx`, `step.onnx` and `weights.npz`.
 
     prefill: `tokens` (batch, length, TOKEN_SIZE), `lengths` (batch,), `shop` (1, SHOP_SIZE) to `log_hazards` (batch,
-    heads, BINS) after the last real user-day, `new_keys` and `new_values` (layers, batch, length, head_width).
-    step: `token` (batch, TOKEN_SIZE), `shop`, past `keys` and `values`, `lengths` (batch,) to `log_hazards` and the new
-    day's `new_keys` and `new_values` (layers, batch, head_width).
+    heads, BINS) after the last real user-day, and `memory` (batch, layers, length, 2 * head_width), float16.
+    step: `token` (batch, TOKEN_SIZE), `shop`, `past` memory, of which the first `lengths` (batch,) days are real, to
+    `log_hazards` and the new day's `memory` (batch, layers, 2 * head_width).
 
-    Raises `ParityError` where ONNX Runtime and torch, or the two graphs, differ by more than 1e-5.
+    Raises `ParityError` where ONNX Runtime and torch, or the two graphs, differ by more than 1e-3.
     """
     model = model.eval()
     graphs = {PREFILL_NAME: _bytes(_prefill(model)), STEP_NAME: _bytes(_step(model))}
@@ -89,10 +89,10 @@ def largest_step_difference(model: HazardGPT, prefill: bytes, step: bytes) -> fl
         for batch in _BATCHES_CHECKED:
             inputs = _random_inputs(rng, batch, length)
             rows, last = np.arange(batch), inputs["lengths"] - 1
-            hazards, keys, values = whole.run(_OUTPUTS, inputs)
-            past = {"keys": keys[:, :, :-1], "values": values[:, :, :-1], "lengths": last}
-            given = {"token": inputs["tokens"][rows, last], "shop": inputs["shop"]} | past
-            expected = [hazards, keys[:, rows, last], values[:, rows, last]]
+            hazards, memory = whole.run(_OUTPUTS, inputs)
+            given = {"token": inputs["tokens"][rows, last], "shop": inputs["shop"]}
+            given |= {"past": memory[:, :, :-1], "lengths": last}
+            expected = [hazards, memory[rows, :, last]]
             with torch.no_grad():
                 in_torch = [each.numpy() for each in Step(model)(*map(torch.from_numpy, given.values()))]
             worst = max(worst, _apart(expected, graph.run(_OUTPUTS, given)), _apart(expected, in_torch))
@@ -120,12 +120,10 @@ def _prefill(model: HazardGPT) -> onnx.ModelProto:
 def _step(model: HazardGPT) -> onnx.ModelProto:
     batch, past = Dim("batch"), Dim("past", max=MAX_DAYS)
     shape = model.shape
-    kept = torch.zeros(shape.layers, 2, 3, shape.head_width)
-    given = torch.zeros(2, TOKEN_SIZE), torch.zeros(1, SHOP_SIZE), kept, kept.clone(), torch.tensor([2, 3])
-    along = {1: batch, 2: past}
-    return _traced(
-        Step(model), given, ("token", "shop", "keys", "values", "lengths"), ({0: batch}, None, along, along, {0: batch})
-    )
+    kept = torch.zeros(2, shape.layers, 3, 2 * shape.head_width, dtype=torch.float16)
+    given = torch.zeros(2, TOKEN_SIZE), torch.zeros(1, SHOP_SIZE), kept, torch.tensor([2, 3])
+    along = {0: batch, 2: past}
+    return _traced(Step(model), given, ("token", "shop", "past", "lengths"), ({0: batch}, None, along, {0: batch}))
 
 
 def _traced(

@@ -22,7 +22,7 @@ from model_export.drift_reference import SHOPS, log_reference, simulated_referen
 from model_export.reading import read_columns
 from model_export.shop import SHOP_TOKEN_NAMES, shop_token
 from model_export.tasks import Past
-from model_export.thresholds import ACTIVE_DAYS, ALERT_BUDGET, after_purchases, thresholds
+from model_export.thresholds import ACTIVE_DAYS, DEFAULT_BUDGET, Budget, after_purchases, thresholds
 from schemas.files import EventFileError
 from schemas.manifest import (
     Calibration,
@@ -64,7 +64,7 @@ class ShopLog:
         return past
 
 
-def run_calibration(log: ShopLog, until: date, base: Path, out: Path, budget: float) -> Manifest:
+def run_calibration(log: ShopLog, until: date, base: Path, out: Path, budget: Budget) -> Manifest:
     """The weights of folder `base` for another shop: its token, calibration and thresholds; writes the folder `out`.
 
     Raises `EventFileError` for a log that cannot be used, `ManifestError` for a base that cannot.
@@ -123,7 +123,8 @@ def base_manifest(
         horizon_days=HORIZON_DAYS,
         heads=HEADS,
         calibration=Calibration(),
-        alert_budget=ALERT_BUDGET,
+        alert_budget=DEFAULT_BUDGET.share,
+        grace_days=DEFAULT_BUDGET.grace_days,
         thresholds=tiers,
         pretraining=pretraining,
         metrics=metrics,
@@ -138,7 +139,7 @@ def adapted_manifest(
     log: ShopLog,
     past: Past,
     calibration: Calibration,
-    budget: float,
+    budget: Budget,
     fine_tuning: FineTuning | None,
 ) -> Manifest:
     """Of a folder whose graphs lie in `out`, for the shop whose log is `past`."""
@@ -153,7 +154,8 @@ def adapted_manifest(
             "files": hashes,
             "shop_token": tuple(token.tolist()),
             "calibration": calibration,
-            "alert_budget": budget,
+            "alert_budget": budget.share,
+            "grace_days": budget.grace_days,
             "thresholds": _thresholds(past, scorer, token, calibration, budget),
             "shop": _fingerprint(log, past, until),
             "fine_tuning": fine_tuning,
@@ -162,7 +164,7 @@ def adapted_manifest(
     )
 
 
-def _thresholds(past: Past, scorer: Scorer, token: np.ndarray, calibration: Calibration, budget: float) -> Thresholds:
+def _thresholds(past: Past, scorer: Scorer, token: np.ndarray, calibration: Calibration, budget: Budget) -> Thresholds:
     """From the purchases of the last year of the log."""
     from_day = max(past.first_day, past.until_day - ACTIVE_DAYS)
     states, purchases = after_purchases(past.log.states, from_day, _PURCHASES_LOOKED_AT, np.random.default_rng(0))

@@ -47,7 +47,12 @@ class Scales:
 
 
 class Attention(nn.Module):
-    """Causal multi-query self-attention; the shop's key and value go before all others."""
+    """Causal multi-query self-attention; the shop's key and value go before all others.
+
+    What is kept of a past day is half as wide as what is computed with, and seen so by that day itself as well: then
+    it makes no difference to the bit whether a day's keys and values were just computed or kept. The softmax is
+    written out so that padding is added as exact zeros in the order of days: neither it nor the batch changes a bit.
+    """
 
     future: Tensor
 
@@ -60,25 +65,27 @@ class Attention(nn.Module):
         future = torch.full((MAX_DAYS, MAX_DAYS), -torch.inf).triu(1)
         self.register_buffer("future", future, persistent=False)
 
-    def of_shop(self, shop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the shop token (S, 1, width) makes of itself, its key and its value (S, 1, head_width)."""
-        key, value = self.key_value(shop).chunk(2, dim=-1)
-        return self.output(value.repeat(1, 1, self.heads)), key, value
+    def of_shop(self, shop: Tensor) -> tuple[Tensor, Tensor]:
+        """What the shop token (S, 1, width) makes of itself, and its key and value (S, 1, 2 * head_width)."""
+        memory = self.key_value(shop)
+        return self.output(memory[..., self.head_width :].repeat(1, 1, self.heads)), memory
 
-    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of user-days (B, L, width): (B, L, head_width) each."""
-        key, value = self.key_value(x).chunk(2, dim=-1)
-        return key, value
+    def memory(self, x: Tensor) -> Tensor:
+        """Keys and values of user-days (B, L, width) as they are kept: (B, L, 2 * head_width)."""
+        memory: Tensor = self.key_value(x)
+        return memory if self.training else memory.half()
 
-    def mixed(self, x: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> Tensor:
-        """Queries of (B, L, width) over keys and values (B, K, head_width); `hidden` (…, L, K) is -inf where unseen."""
+    def mixed(self, x: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+        """Queries of (B, L, width) over `memory` (B, K, 2 * head_width); `hidden` (…, L, K) is -inf where unseen."""
         batch, length, _ = x.shape
+        keys, values = memory[..., : self.head_width], memory[..., self.head_width :]
         queries = self.queries(x).view(batch, length, self.heads, self.head_width).transpose(1, 2)
         queries = queries.reshape(batch, self.heads * length, self.head_width)  # all heads ask the same keys
         scores = (queries @ keys.transpose(-2, -1)) * self.head_width**-0.5
-        scores = scores.view(batch, self.heads, length, -1) + hidden  # (B, heads, L, K)
-        weights = torch.softmax(scores, dim=-1).view(batch, self.heads * length, -1)
-        mixed = (weights @ values).view(batch, self.heads, length, self.head_width)
+        scores = scores + hidden.repeat(*[1] * (hidden.dim() - 2), self.heads, 1)
+        weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True))
+        summed = weights @ F.pad(values, (0, 1), value=1.0)  # the last column is the sum of the weights
+        mixed = (summed[..., :-1] / summed[..., -1:]).view(batch, self.heads, length, self.head_width)
         mixed = mixed.transpose(1, 2).reshape(batch, length, -1)
         return self.output(mixed)
 
@@ -99,34 +106,21 @@ class Block(nn.Module):
         active = F.relu(self.up(self.perceptron_norm(x)))  # (B, L, 4 * width)
         return x + self.down(active * active)
 
-    def shop(self, shop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shop(self, shop: Tensor) -> tuple[Tensor, Tensor]:
         """The shop token (S, 1, width) after this block, and its key and value."""
-        mixed, key, value = self.attention.of_shop(self.attention_norm(shop))
-        return self.perceptron(shop + mixed), key, value
+        mixed, memory = self.attention.of_shop(self.attention_norm(shop))
+        return self.perceptron(shop + mixed), memory
 
-    def forward(self, x: Tensor, shop_key: Tensor, shop_value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, L, width) to the same, with the keys and values (B, L, head_width) of its positions."""
-        batch, length, _ = x.shape
-        normal = self.attention_norm(x)
-        keys, values = self.attention.keys_values(normal)
-        all_keys = torch.cat((shop_key.expand(batch, -1, -1), keys), dim=1)
-        all_values = torch.cat((shop_value.expand(batch, -1, -1), values), dim=1)
-        hidden = F.pad(self.attention.future[:length, :length], (1, 0))
-        x = x + self.attention.mixed(normal, all_keys, all_values, hidden)
-        return self.perceptron(x), keys, values
+    def forward(self, x: Tensor, shop: Tensor, past: Tensor | None, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, width) to the same, and keys and values of its positions (B, L, 2 * head_width).
 
-    def step(
-        self, x: Tensor, shop: tuple[Tensor, Tensor], past: tuple[Tensor, Tensor], hidden: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One new position (B, 1, width) after past ones (B, P, head_width), of which `hidden` (B, 1, 1, P + 2) hides
-        the padding."""
-        batch = x.shape[0]
+        Seen are those of the shop, of the `past` (B, P, 2 * head_width) and of the positions themselves.
+        """
         normal = self.attention_norm(x)
-        key, value = self.attention.keys_values(normal)
-        keys = torch.cat((shop[0].expand(batch, -1, -1), past[0], key), dim=1)
-        values = torch.cat((shop[1].expand(batch, -1, -1), past[1], value), dim=1)
-        x = x + self.attention.mixed(normal, keys, values, hidden)
-        return self.perceptron(x), key, value
+        memory = self.attention.memory(normal)
+        before = [shop.expand(x.shape[0], -1, -1), *([] if past is None else [past.float()])]
+        x = x + self.attention.mixed(normal, torch.cat((*before, memory.float()), dim=1), hidden)
+        return self.perceptron(x), memory
 
 
 class HazardGPT(nn.Module):
@@ -173,16 +167,16 @@ class HazardGPT(nn.Module):
         first, each = self.embed_shop(_within(standardised))[:, None].chunk(2, dim=-1)
         return self.embed(token) + each, first
 
-    def hidden(self, tokens: Tensor, shop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Every position's summary of the user so far (B, L, width), and all keys and values (layers, B, L, head)."""
+    def hidden(self, tokens: Tensor, shop: Tensor) -> tuple[Tensor, Tensor]:
+        """Every position's summary of the user so far (B, L, width), and memory (B, layers, L, 2 * head_width)."""
+        length = tokens.shape[1]
         x, first = self.embedded(tokens, shop)
-        keys, values = [], []
+        kept = []
         for block in self.layers:
-            first, shop_key, shop_value = block.shop(first)
-            x, key, value = block(x, shop_key, shop_value)
-            keys.append(key)
-            values.append(value)
-        return self.norm(x), torch.stack(keys), torch.stack(values)
+            first, of_shop = block.shop(first)
+            x, memory = block(x, of_shop, None, F.pad(block.attention.future[:length, :length], (1, 0)))
+            kept.append(memory)
+        return self.norm(x), torch.stack(kept, dim=1)
 
     def at_every_day(self, tokens: Tensor, shop: Tensor) -> Tensor:
         """Log-hazards after each user-day, for training: (B, L, heads, BINS)."""
@@ -192,47 +186,38 @@ class HazardGPT(nn.Module):
         """(…, width) to log-hazards (…, heads, BINS)."""
         return self.hazards(hidden).unflatten(-1, (len(HEADS), BINS))
 
-    def forward(self, tokens: Tensor, lengths: Tensor, shop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-hazards after the last real user-day (B, heads, BINS), and keys and values (layers, B, L, head_width).
+    def forward(self, tokens: Tensor, lengths: Tensor, shop: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-hazards after the last real user-day (B, heads, BINS), and memory (B, layers, L, 2 * head_width).
 
         tokens (B, L, TOKEN_SIZE), lengths (B,), shop (1, SHOP_SIZE).
         """
-        hidden, keys, values = self.hidden(tokens, shop)
+        hidden, memory = self.hidden(tokens, shop)
         last = (lengths - 1)[:, None, None].expand(-1, 1, hidden.shape[-1])
-        return self.heads(hidden.gather(1, last).squeeze(1)), keys, values
+        return self.heads(hidden.gather(1, last).squeeze(1)), memory
 
 
 class Step(nn.Module):
-    """The same network for one more user-day after past ones whose keys and values are kept."""
+    """The same network for one more user-day after past ones whose memory is kept."""
 
     def __init__(self, model: HazardGPT) -> None:
         super().__init__()
         self.model = model
 
-    def forward(
-        self, token: Tensor, shop: Tensor, keys: Tensor, values: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-hazards (B, heads, BINS), and the new day's keys and values (layers, B, head_width).
+    def forward(self, token: Tensor, shop: Tensor, past: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-hazards (B, heads, BINS), and the new day's memory (B, layers, 2 * head_width).
 
-        token (B, TOKEN_SIZE), shop (1, SHOP_SIZE), past keys and values (layers, B, P, head_width), of which the
-        first lengths (B,) are real.
+        token (B, TOKEN_SIZE), shop (1, SHOP_SIZE), past memory (B, layers, P, 2 * head_width), of which the first
+        lengths (B,) days are real.
         """
         x, first = self.model.embedded(token[:, None], shop)
-        hidden = self._hidden(keys, lengths)
-        new_keys, new_values = [], []
+        padding = torch.arange(past.shape[2]) >= lengths[:, None]  # (B, P)
+        hidden = F.pad(torch.where(padding, -torch.inf, 0.0), (1, 1))[:, None]  # the shop and the new day are seen
+        kept = []
         for layer, block in enumerate(self.model.layers):
-            first, shop_key, shop_value = block.shop(first)
-            x, key, value = block.step(x, (shop_key, shop_value), (keys[layer], values[layer]), hidden)
-            new_keys.append(key.squeeze(1))
-            new_values.append(value.squeeze(1))
-        log_hazards = self.model.heads(self.model.norm(x).squeeze(1))
-        return log_hazards, torch.stack(new_keys), torch.stack(new_values)
-
-    @staticmethod
-    def _hidden(keys: Tensor, lengths: Tensor) -> Tensor:
-        padding = torch.arange(keys.shape[2]) >= lengths[:, None]  # (B, P)
-        hidden = torch.where(padding, -torch.inf, 0.0)
-        return F.pad(hidden, (1, 1))[:, None, None]  # the shop before, the new day after: both seen
+            first, of_shop = block.shop(first)
+            x, memory = block(x, of_shop, past[:, layer], hidden)
+            kept.append(memory)
+        return self.model.heads(self.model.norm(x).squeeze(1)), torch.cat(kept, dim=1)
 
 
 def _within(standardised: Tensor) -> Tensor:

@@ -15,10 +15,9 @@ class HazardGRU(HazardGPT):
         self.body = nn.GRU(shape.width, 96, num_layers=2, batch_first=True)
         self.project = nn.Linear(96, shape.width)
 
-    def hidden(self, tokens: Tensor, shop: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `HazardGPT.hidden`; it keeps no keys."""
+    def hidden(self, tokens: Tensor, shop: Tensor) -> tuple[Tensor, Tensor]:
+        """See `HazardGPT.hidden`; it keeps nothing."""
         x, first = self.embedded(tokens, shop)
         batch = x.shape[0]
         out, _ = self.body(torch.cat((first.expand(batch, -1, -1), x), dim=1))
-        none = x.new_zeros(0)
-        return self.norm(x + self.project(out[:, 1:])), none, none
+        return self.norm(x + self.project(out[:, 1:])), x.new_zeros(0)

@@ -20,7 +20,7 @@ from model_export.folder import HORIZON_DAYS, ShopLog, adapted_manifest, base_ma
 from model_export.likelihood import mean_losses
 from model_export.pretrain import PretrainRecipe, pretrain
 from model_export.progress import training_progress
-from model_export.thresholds import thresholds
+from model_export.thresholds import Budget, thresholds
 from schemas.manifest import FineTuning, Manifest, Pretraining
 
 FILES: Final = (PREFILL_NAME, STEP_NAME, WEIGHTS_NAME)
@@ -61,7 +61,9 @@ def run_pretraining(out: Path, recipe: PretrainRecipe, checkpoint: Path | None) 
     return written(out, manifest)
 
 
-def run_finetuning(log: ShopLog, until: date, base: Path, out: Path, recipe: FineTuneRecipe, budget: float) -> Manifest:
+def run_finetuning(
+    log: ShopLog, until: date, base: Path, out: Path, recipe: FineTuneRecipe, budget: Budget
+) -> Manifest:
     """Fit the model of folder `base` to a shop's log before `until`, calibrate it, and write the folder `out`.
 
     Raises `EventFileError` for a log that cannot be used, `ManifestError` for a base that cannot.

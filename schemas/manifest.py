@@ -76,7 +76,7 @@ class Calibration(_Value):
 class Manifest(_Value):
     """Lies beside the graphs as `manifest.json`; the service refuses what does not match it."""
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     model_version: str
     licence: str
     files: dict[str, Sha256] = Field(description="File name to the SHA-256 of its content.")
@@ -89,6 +89,7 @@ class Manifest(_Value):
     heads: tuple[str, ...] = Field(description="Targets of `log_hazards`' second axis, in order.")
     calibration: Calibration
     alert_budget: Probability = Field(description="Customers to alert in a horizon, as a share of those active.")
+    grace_days: float = Field(7.0, ge=0, description="The policy's `grace_days` with which thresholds keep to it.")
     thresholds: Thresholds
     pretraining: Pretraining
     shop: TrainingData | None = Field(None, description="None: made for a shop of which nothing is known.")

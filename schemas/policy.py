@@ -134,6 +134,7 @@ class PolicyFile(_Table):
     min_target_events: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         1, description="Customers with fewer are not alerted."
     )
+    on_silence: bool = Field(True, description="Alerts when silence is noticed; false: at events alone.")
     tiers: Annotated[tuple[PolicyTier, ...], Field(strict=False, min_length=1, max_length=len(Tier))]
     quiet_hours: PolicyQuietHours | None = None
     budget: PolicyBudget | None = None

@@ -19,7 +19,7 @@ from consumer.core.state import BINS, NO_TIME, States, empty_states
 from consumer.ports import Scorer
 from consumer.scoring import Engine, Findings
 from schemas.event import EventType
-from support import KnownCurve
+from support import KnownCurve, WholeHistory, remembering
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 DAY_0 = 19_737  # 2024-01-15, a Monday
@@ -135,10 +135,10 @@ def engine(
     """An engine over `KnownCurve`, or over another scorer."""
     folding = fold_rules(timezone, target)
     policy = Policy(rules, folding.calendar)
-    return Engine(folding, policy, scorer or KnownCurve(), outcome_rules, BASELINE, drift=drift)
+    return Engine(folding, policy, remembering(scorer or KnownCurve()), outcome_rules, BASELINE, drift=drift)
 
 
-class Moody:
+class Moody(WholeHistory):
     """A scorer whose curve depends on every token of the history, without regard to sense."""
 
     version = "moody"
@@ -206,7 +206,9 @@ class Run:
         """One batch of events; returns its alerts."""
         states = self.states
         before_ms = np.full(len(history), NO_TIME)
-        _, found = self.engine.on_events(states, columns(history, self._next_id), before_ms)
+        entries = self.engine.scorer.cache.entries([str(each) for each in range(self.users)])
+        events = columns(history, self._next_id)
+        _, found = self.engine.on_events(states, events, before_ms, entries=entries)
         self._next_id += len(history)
         return self._done(states, found)
 

@@ -20,10 +20,12 @@ from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_changelog import BARRIER_KEY, POSITION_KEY
 from consumer.adapters.topics import create_topics, partition_count
 from consumer.core.events import Events, watermarks
-from consumer.core.features import TOKEN_NAMES
+from consumer.core.features import TOKEN_NAMES, TOKEN_SIZE
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.ports import NOT_BEGUN_MS, Header
+from consumer.ports import NOT_BEGUN_MS, Header, MemoryShape, Scorer
+from consumer.prefix_cache import PrefixCache
+from consumer.prefix_scorer import PrefixScorer
 from consumer.settings import Settings
 
 DEADLINE_S = 60.0
@@ -235,7 +237,28 @@ class Shop:
         return f"{{{self.settings.group_id}:{partition}}}:{name}"
 
 
-class KnownCurve:
+class WholeHistory:
+    """A scorer that answers for whole histories, and remembers past days as they are."""
+
+    memory = MemoryShape(1, TOKEN_SIZE, np.dtype(np.float32))
+
+    def log_hazards(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Tokens (B, L, F) and lengths (B,) to log-hazards of the target event, float32 (B, bins)."""
+        raise NotImplementedError
+
+    def prefill(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Scorer.prefill`."""
+        return self.log_hazards(tokens, lengths), tokens[:, None]
+
+    def step(self, token: np.ndarray, past: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Scorer.step`."""
+        days = np.concatenate((past[:, 0], np.zeros_like(token)[:, None]), axis=1)
+        days[np.arange(days.shape[1]) >= lengths[:, None]] = 0.0
+        days[np.arange(len(days)), lengths] = token
+        return self.log_hazards(days, lengths + 1), token[:, None]
+
+
+class KnownCurve(WholeHistory):
     """A scorer whose curve can be worked out by hand.
 
     Hazard 0.2 a day for a week of silence, then 0.01: the 30-day churn probability is exp(-(1.63 - 0.19 s)) for s up
@@ -251,6 +274,11 @@ class KnownCurve:
         upset = last[:, TOKEN_NAMES.index("log1p_refunds")] > 0
         calm = np.where(BIN_EDGES_DAYS <= 7, self.DAILY, self.AFTER_WEEK)
         return np.log(np.where(upset[:, None], self.UPSET, calm)).astype(np.float32)
+
+
+def remembering(model: Scorer, max_bytes: int = 2**20) -> PrefixScorer:
+    """A model with a small cache of its own."""
+    return PrefixScorer(model, PrefixCache(model.memory, max_bytes))
 
 
 def by_id(alerts: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:

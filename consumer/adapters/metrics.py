@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from consumer.adapters.drift_metrics import DriftMetrics
 from consumer.adapters.quality_metrics import QualityMetrics
 from consumer.core.drift import Drift
+from consumer.ports import PrefixCounts
 from consumer.watch_checks import COUNTED, LOOP_BLOCKED, LOOP_LATE, Check, Subject
 from schemas.outcome import OutcomeRecord
 
@@ -74,6 +75,16 @@ class Metrics:
         self._batches = Histogram(
             "ebbtide_batch_records", "Records per micro-batch.", buckets=_RECORDS, registry=registry
         )
+        self._prefixes = Counter(
+            "ebbtide_scores",
+            "Scores after events: of the open day after remembered ones (step), or of all days (prefill).", ["by"],
+            registry=registry,
+        )  # fmt: skip
+        self._forgotten = Counter(
+            "ebbtide_prefix_cache_evictions", "Users forgotten by the prefix cache for others.", registry=registry
+        )
+        self._remembered = Gauge("ebbtide_prefix_cache_bytes", "Held by the prefix cache.", registry=registry)
+        self._told = (0, 0, 0)
         self._delays = Histogram(
             "ebbtide_event_to_alert_seconds",
             "From an event's Kafka timestamp until its alert is committed.",
@@ -121,6 +132,16 @@ class Metrics:
     def batch(self, records: int) -> None:
         """See `Telemetry.batch`."""
         self._batches.observe(records)
+
+    def remembered(self, cache: PrefixCounts) -> None:
+        """See `Telemetry.remembered`."""
+        counts = (cache.hits, cache.prefills, cache.evictions)
+        hits, prefills, evictions = (now - before for now, before in zip(counts, self._told, strict=True))
+        self._prefixes.labels("step").inc(hits)
+        self._prefixes.labels("prefill").inc(prefills)
+        self._forgotten.inc(evictions)
+        self._remembered.set(cache.bytes)
+        self._told = counts
 
     def records(self, result: str, count: int) -> None:
         """See `Telemetry.records`."""

@@ -25,12 +25,15 @@ class Method:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a method did with `alerts`: of all `raised`, as many as ours, taken at random where they are more."""
+    """How a method did with as many of its alerts as ours: the mean over all choices at random where they are more.
+
+    One choice alone would add its own chance to every figure and interval.
+    """
 
     key: str
     title: str
-    raised: int
-    alerts: Raised
+    alerts: Raised  # all that it raised
+    counted: int  # as many as ours, or fewer
     figures: Mapping[str, Estimate]  # by FIGURES
     median_silence_days: float
     median_lead_days: float  # of alerts about lost customers: until their horizon without a target event is over
@@ -41,14 +44,19 @@ class Standing:
         """As `summary.json` has it."""
         return {
             "title": self.title,
-            "alerts_raised": self.raised,
-            "alerts": len(self.alerts),
+            "alerts_raised": len(self.alerts),
+            "alerts": self.counted,
             **{name: each.as_json() for name, each in self.figures.items()},
             "median_silence_days": number(self.median_silence_days, 2),
             "median_lead_days": number(self.median_lead_days, 2),
             "ours_less_theirs": {name: each.as_json() for name, each in self.ours_better_by.items()},
             "ours_earlier_days": self.ours_earlier_days.as_json() if self.ours_earlier_days else None,
         }
+
+    @property
+    def share(self) -> float:
+        """Of its alerts, those that count."""
+        return self.counted / len(self.alerts)
 
 
 @dataclass(frozen=True)
@@ -62,21 +70,16 @@ class Contest:
     def standings(self, methods: list[Method]) -> list[Standing]:
         """Of every method; the first is ours, whose number of alerts counts."""
         ours = methods[0]
-        thinned = [self._thinned(each, len(ours.raised)) for each in methods]
+        counted = {each.key: min(len(each.raised), len(ours.raised)) for each in methods}
         ratios = {
-            f"{each.key}.{name}": ratio for each in thinned for name, ratio in self._ratios(each.raised).items()
-        } | {f"{each.key}.earlier": self._earlier(ours.raised, each.raised) for each in thinned[1:]}
+            f"{each.key}.{name}": ratio
+            for each in methods
+            for name, ratio in self._ratios(each.raised, counted[each.key] / len(each.raised)).items()
+        } | {f"{each.key}.earlier": self._earlier(ours.raised, each.raised) for each in methods[1:]}
         drawn = draw(ratios, self.seed)
-        return [self._standing(each, len(full.raised), drawn) for each, full in zip(thinned, methods, strict=True)]
+        return [self._standing(each, counted[each.key], drawn) for each in methods]
 
-    def _thinned(self, method: Method, alerts: int) -> Method:
-        raised = method.raised
-        if len(raised) <= alerts:
-            return method
-        chosen = np.random.default_rng(self.seed).choice(len(raised), alerts, replace=False)
-        return Method(method.key, method.title, raised.take(np.sort(chosen)))
-
-    def _ratios(self, raised: Raised) -> dict[str, Ratio]:
+    def _ratios(self, raised: Raised, share: float) -> dict[str, Ratio]:
         history, window = self.history, self.window
         lost = lost_stretches(history, window)
         at_ms = np.full(len(history.user), np.iinfo(np.int64).max)
@@ -87,8 +90,8 @@ class Contest:
         silence_days = history.silence_days(raised.stretch, raised.at_ms)
         return {
             "precision": Ratio(self._by_user(raised.stretch, raised.are_right(history, window)), alerts),
-            "recall": Ratio(self._by_user(lost, np.isin(lost, raised.stretch)), losses),
-            "recall_in_time": Ratio(self._by_user(lost, in_time), losses),
+            "recall": Ratio(share * self._by_user(lost, np.isin(lost, raised.stretch)), losses),
+            "recall_in_time": Ratio(share * self._by_user(lost, in_time), losses),
             "silence_days": Ratio(self._by_user(raised.stretch, silence_days), alerts),
         }
 
@@ -100,15 +103,15 @@ class Contest:
     def _by_user(self, stretch: np.ndarray, value: np.ndarray | None = None) -> np.ndarray:
         return np.bincount(self.history.user[stretch], value, minlength=self.history.users).astype(np.float64)
 
-    def _standing(self, method: Method, raised: int, drawn: Mapping[str, Drawn]) -> Standing:
+    def _standing(self, method: Method, counted: int, drawn: Mapping[str, Drawn]) -> Standing:
         is_ours = method.key == OURS
         silence_days = self.history.silence_days(method.raised.stretch, method.raised.at_ms)
         lead_days = self.window.horizon_days - silence_days[method.raised.are_right(self.history, self.window)]
         return Standing(
             method.key,
             method.title,
-            raised,
             method.raised,
+            counted,
             {name: drawn[f"{method.key}.{name}"].estimate() for name in FIGURES},
             _median(silence_days),
             _median(lead_days),

@@ -41,7 +41,7 @@ def numbers(findings: Findings) -> Draw:
         for level in findings.levels:
             for standing in level.standings:
                 if standing.key in (OURS, DAILY):
-                    _point(axes, standing.key, len(standing.alerts), standing.figures["precision"], level)
+                    _point(axes, standing.key, standing.counted, standing.figures["precision"], level)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set(title="Precision by number of alerts", xlabel="alerts judged", ylabel="precision")
@@ -78,7 +78,7 @@ def caught(findings: Findings, level: Level) -> Draw:
         for each in level.standings:
             among = each.alerts.take(np.flatnonzero(np.isin(each.alerts.stretch, lost)))
             days = np.sort(findings.history.silence_days(among.stretch, among.at_ms))
-            share = np.arange(1, len(days) + 1) / max(len(lost), 1)
+            share = each.share * np.arange(1, len(days) + 1) / max(len(lost), 1)
             at = np.concatenate(([0.0], days, [max(end, days.max(initial=0))]))
             height = np.concatenate(([0.0], share, share[-1:] if len(share) else [0.0]))
             axes.step(

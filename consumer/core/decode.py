@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -12,9 +13,11 @@ from consumer.core.events import ERASE, KIND_OF, Events
 from consumer.core.state import NAME_BYTES
 from schemas.dead_letter import RejectCode
 from schemas.event import MAX_ID_CHARS, ShopEvent
+from schemas.event_reader import ReadEvent, as_read, read_event
 
 Record = tuple[bytes | None, bytes | None]  # key, value
 _validate = ShopEvent.__pydantic_validator__.validate_json
+_KINDS = {"": ERASE, **{str(event_type): code for event_type, code in KIND_OF.items()}}
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,52 @@ class Decoded:
     rejected: list[Rejection]
 
 
-@dataclass(frozen=True)
-class _Tombstone:
-    user_id: str
-
-
 def decode(records: Sequence[Record], now_ms: int, limits: Limits = Limits()) -> Decoded:
     """Validate every record; `now_ms` is the clock that "too far in the future" is measured by."""
-    parsed: list[ShopEvent | _Tombstone] = []
+    events: list[Any] = []  # ReadEvent, or None for a tombstone
+    users: list[str] = []
     index: list[int] = []
     rejected: list[Rejection] = []
     for position, (key, value) in enumerate(records):
-        result = _decode_one(key, value, now_ms, limits)
-        if isinstance(result, tuple):
-            rejected.append(Rejection(position, *result))
+        event = read_event(value) if value is not None and len(value) <= limits.max_record_bytes else None
+        if event is None or event.user_id.encode() != key:
+            event = _decode_one(key, value, limits)
+        if isinstance(event, tuple):
+            rejected.append(Rejection(position, *event))
         else:
-            parsed.append(result)
+            is_event = not isinstance(event, str)
+            events.append(event if is_event else None)
+            users.append(event.user_id if is_event else event)
             index.append(position)
+    kept, beyond = _in_time(events, now_ms, limits)
+    if beyond:
+        rejected = sorted([*rejected, *(Rejection(index[at], *why) for at, why in beyond)], key=lambda each: each.index)
+        events, users, index = [events[at] for at in kept], [users[at] for at in kept], [index[at] for at in kept]
     row_of: dict[str, int] = {}
-    rows = [row_of.setdefault(event.user_id, len(row_of)) for event in parsed]
-    return Decoded(list(row_of), _columns(parsed, rows), np.array(index, np.int64), rejected)
+    rows = [row_of.setdefault(user, len(row_of)) for user in users]
+    return Decoded(list(row_of), _columns(events, rows), np.array(index, np.int64), rejected)
 
 
-def _decode_one(
-    key: bytes | None, value: bytes | None, now_ms: int, limits: Limits
-) -> ShopEvent | _Tombstone | tuple[RejectCode, str]:
+def _in_time(
+    events: list[Any], now_ms: int, limits: Limits
+) -> tuple[list[int], list[tuple[int, tuple[RejectCode, str]]]]:
+    """Which events are of a time that can be, and why the others are not."""
+    latest_ms = now_ms + limits.max_future_ms
+    beyond = {at for at, each in enumerate(events) if each is not None and not 0 <= each.occurred_at <= latest_ms}
+    kept = [at for at in range(len(events)) if at not in beyond] if beyond else []
+    return kept, [(at, _not_in_time(events[at].occurred_at, now_ms, limits)) for at in sorted(beyond)]
+
+
+def _not_in_time(time_ms: int, now_ms: int, limits: Limits) -> tuple[RejectCode, str]:
+    if time_ms < 0:
+        return RejectCode.OUT_OF_RANGE, "occurred_at: is before 1970"
+    ahead_s, most_s = (time_ms - now_ms) / 1000, limits.max_future_ms / 1000
+    reason = f"occurred_at is {ahead_s:,.0f} s ahead of the clock; at most {most_s:,.0f} s"
+    return RejectCode.IN_THE_FUTURE, reason
+
+
+def _decode_one(key: bytes | None, value: bytes | None, limits: Limits) -> Any:
+    """Of a record that is not as usual: a ReadEvent, the user of a tombstone, or why it cannot be used."""
     if key is None:
         return RejectCode.NULL_KEY, "the record has no key; the key must be the user id"
     try:
@@ -88,23 +112,15 @@ def _decode_one(
         return _explain(value, error)
     if event.user_id != user_id:
         return RejectCode.KEY_MISMATCH, f"the record's key is {user_id[:64]!r} but user_id is {event.user_id!r}"
-    if event.time_ms < 0:
-        return RejectCode.OUT_OF_RANGE, "occurred_at: is before 1970"
-    if event.time_ms > now_ms + limits.max_future_ms:
-        ahead_s = (event.time_ms - now_ms) / 1000
-        return (
-            RejectCode.IN_THE_FUTURE,
-            f"occurred_at is {ahead_s:,.0f} s ahead of the clock; at most {limits.max_future_ms / 1000:,.0f} s",
-        )
-    return event
+    return as_read(event)
 
 
-def _tombstone(user_id: str) -> _Tombstone | tuple[RejectCode, str]:
+def _tombstone(user_id: str) -> str | tuple[RejectCode, str]:
     if not user_id:
         return RejectCode.NULL_KEY, "the record's key is empty; the key must be the user id"
     if len(user_id) > MAX_ID_CHARS:
         return RejectCode.TOO_LONG, f"the record's key should have at most {MAX_ID_CHARS} characters"
-    return _Tombstone(user_id)
+    return user_id
 
 
 _CODES = {
@@ -144,13 +160,14 @@ def id_hash(event_id: str) -> int:
     return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "little")
 
 
-def _sentiment(event: ShopEvent) -> float:
+def _sentiment(event: Any) -> float:
     """The given sentiment, else the stars mapped to [-1, 1], else NaN."""
     if event.sentiment is not None:
-        return event.sentiment
+        return float(event.sentiment)
     return float("nan") if event.rating is None else max(-1.0, (event.rating - 3.0) / 2.0)
 
 
+@lru_cache(maxsize=65_536)
 def _name(label: str | None) -> bytes:
     """An item or category as a state can keep it; a longer one is not kept, since cut short it would be another."""
     if not label:
@@ -166,30 +183,31 @@ def _language(locale: str | None) -> bytes:
     return code.encode() if len(code) in (2, 3) and code.isascii() and code.isalpha() else b""
 
 
-_NOTHING = (0, ERASE, 0, 0.0, 0.0, 0.0, float("nan"), False, b"", b"", b"")
+_TOMBSTONE: Any = ReadEvent(event_id="", user_id="", event_type="", occurred_at=0)
 _NAME = f"S{NAME_BYTES}"
-_DTYPES = tuple(np.dtype(each) for each in ("i8", "i1", "u8", "f8", "f8", "f8", "f8", "?", _NAME, _NAME, "S4"))
 
 
-def _columns(parsed: list[ShopEvent | _Tombstone], rows: list[int]) -> Events:
-    values = [
-        (
-            event.time_ms,
-            KIND_OF[event.event_type],
-            id_hash(event.event_id),
-            event.value or 0.0,
-            event.discount or 0.0,
-            (event.dwell_ms or 0.0) / 1000.0,
-            _sentiment(event),
-            event.coupon is not None,
-            _name(event.item_id),
-            _name(event.category),
-            _language(event.locale),
-        )
-        if isinstance(event, ShopEvent)
-        else _NOTHING
-        for event in parsed
-    ]
-    columns = list(zip(*values, strict=True)) if values else [()] * len(_NOTHING)
-    arrays = [np.array(column, dtype) for column, dtype in zip(columns, _DTYPES, strict=True)]
-    return Events(np.array(rows, np.int64), *arrays)
+def _columns(events: list[Any], rows: list[int]) -> Events:
+    is_event = [each is not None for each in events]
+    read = events if all(is_event) else [_TOMBSTONE if each is None else each for each in events]
+    nan = float("nan")
+
+    def column(values: list[Any], dtype: str) -> np.ndarray:
+        return np.array(values, dtype)
+
+    return Events(
+        row=column(rows, "i8"),
+        time_ms=column([each.occurred_at for each in read], "i8"),
+        kind=column([_KINDS[each.event_type] for each in read], "i1"),
+        id_hash=column([id_hash(each.event_id) if each.event_id else 0 for each in read], "u8"),
+        value=column([each.value or 0.0 for each in read], "f8"),
+        discount=column([each.discount or 0.0 for each in read], "f8"),
+        dwell_s=column([each.dwell_ms or 0.0 for each in read], "f8") / 1000.0,
+        sentiment=column(
+            [nan if each.sentiment is None and each.rating is None else _sentiment(each) for each in read], "f8"
+        ),
+        coupon=column([each.coupon is not None for each in read], "?"),
+        item=column([_name(each.item_id) for each in read], _NAME),
+        category=column([_name(each.category) for each in read], _NAME),
+        language=column([_language(each.locale) for each in read], "S4"),
+    )

@@ -1,6 +1,7 @@
 """States to what is computed from them: model tokens, and the named rolling features that people ask for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,18 @@ TOKEN_NAMES: Final = (
     "mean_sentiment", "no_earlier_day", "no_earlier_purchase", "weekday_sin", "weekday_cos",
 )  # fmt: skip
 TOKEN_SIZE: Final = len(TOKEN_NAMES)
+_WEEKDAY_ANGLES = np.arange(7) * (2 * np.pi / 7)
+_WEEKDAY_SIN, _WEEKDAY_COS = np.sin(_WEEKDAY_ANGLES), np.cos(_WEEKDAY_ANGLES)
+
+
+@dataclass(frozen=True)
+class Days:
+    """Some user-days, and what a token says of the days before them; all fields of one shape, but for the trends."""
+
+    days: np.ndarray  # structured, (...)
+    gap_days: np.ndarray  # int64 (...): since the previous active day; -1: there is none
+    purchase_gap_days: np.ndarray  # int64 (...): since the previous purchase day; -1: there is none
+    trends: np.ndarray  # float32 (..., TRENDS), the day itself included
 
 
 def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
@@ -31,27 +44,40 @@ def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
     No user may have more than `length` days. A token depends on its own day and earlier ones only, those that left
     the 64 included, so that a closed day's token never changes: training, replay and serving see equal bits.
     """
+    result = tokens_of(walked(states, length))
+    result[~_present(states, length)] = 0.0
+    return result
+
+
+def walked(states: States, length: int) -> Days:
+    """All user-days (U, length) of users who have no more, in order."""
     days = states.days[:, :length]
-    present = np.arange(length) < states.header["days"].astype(np.int64)[:, None]
-    gap, purchase_gap = _gaps(states.header, days)
-    logs = np.empty((len(states), length, len(LOG_TOKENS)))
+    gap_days, purchase_gap_days = _gaps(states.header, days)
+    return Days(days, gap_days, purchase_gap_days, through(states.header["evicted_trends"], gap_days, days))
+
+
+def tokens_of(given: Days) -> np.ndarray:
+    """What the model is told of some days: float32 (..., TOKEN_SIZE)."""
+    days = given.days
+    logs = np.empty((*days.shape, len(LOG_TOKENS)))
     for position, name in enumerate(_LOG_COUNTS + _LOG_SUMS):
         logs[..., position] = days[name]
-    logs[..., -TRENDS - 2] = np.maximum(gap, 0)
-    logs[..., -TRENDS - 1] = np.maximum(purchase_gap, 0)
-    logs[..., -TRENDS:] = through(states.header["evicted_trends"], gap, days)
-    np.log1p(np.where(present[..., None], logs, 0.0), out=logs)
-
-    weekday = (days["day"] % 7) * (2 * np.pi / 7)
-    result = np.empty((len(states), length, TOKEN_SIZE), np.float32)
-    result[..., : len(LOG_TOKENS)] = logs
+    logs[..., -TRENDS - 2] = np.maximum(given.gap_days, 0)
+    logs[..., -TRENDS - 1] = np.maximum(given.purchase_gap_days, 0)
+    logs[..., -TRENDS:] = given.trends
+    weekday = days["day"] % 7
+    result = np.empty((*days.shape, TOKEN_SIZE), np.float32)
+    result[..., : len(LOG_TOKENS)] = np.log1p(logs, out=logs)
     result[..., -5] = days["sentiment"] / np.maximum(days["opinions"], 1)
-    result[..., -4] = gap < 0
-    result[..., -3] = purchase_gap < 0
-    result[..., -2] = np.sin(weekday)
-    result[..., -1] = np.cos(weekday)
-    result[~present] = 0.0
+    result[..., -4] = given.gap_days < 0
+    result[..., -3] = given.purchase_gap_days < 0
+    result[..., -2] = _WEEKDAY_SIN[weekday]
+    result[..., -1] = _WEEKDAY_COS[weekday]
     return result
+
+
+def _present(states: States, length: int) -> np.ndarray:
+    return np.arange(length) < states.header["days"].astype(np.int64)[:, None]
 
 
 def _gaps(header: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

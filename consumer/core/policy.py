@@ -30,6 +30,7 @@ class PolicyRules:
     grace_days: float = 7.0  # nobody is lost so soon after buying, unless they complain
     cooldown_days: float = 0.0  # nobody is alerted so soon after their last alert, unless they complain
     min_target_events: int = 1
+    on_silence: bool = True  # False: no timers, alerts at events alone
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Policy:
         due_ms = states.header["due_ms"][rows].copy()
         reached = self._reached_by_silence(states, rows, due_ms)
         alerts = self._may_alert(states, rows, reached, due_ms, complaint=np.zeros(len(rows), np.bool_))
+        alerts &= self.rules.on_silence  # the timer may be from before
         alerted = rows[alerts]
         cause = np.full(len(alerted), BY_SILENCE)
         decisions = self._alert(states, alerted, due_ms[alerts], reached[alerts], cause, gate)
@@ -187,7 +189,7 @@ class Policy:
         earliest = np.maximum(np.maximum(self._earliest_ms(states, rows), now_ms) - silent_from, 0) / DAY_MS
         due_days = np.full(len(rows), np.inf)
         due_tier = np.zeros(len(rows), np.uint8)
-        eligible = self._is_eligible(states, rows)
+        eligible = self._is_eligible(states, rows) & rules.on_silence
         for tier, threshold in enumerate(rules.thresholds, start=1):
             days = crossing_days(header["log_hazards"][rows], earliest, rules.horizon_days, threshold)
             open_ = eligible & (tier > header["alerted_tier"][rows]) & (days <= np.minimum(due_days, FARTHEST_DAYS))

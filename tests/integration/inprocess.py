@@ -35,7 +35,7 @@ from consumer.policy_file import read_policy
 from consumer.ports import Record, Scorer, Telemetry
 from consumer.scoring import Engine
 from consumer.settings import Settings
-from support import Keyed, KnownCurve, Shop, by_id, watermarks_of
+from support import Keyed, KnownCurve, Shop, by_id, remembering, watermarks_of
 
 THRESHOLDS = (0.5, 0.7)
 
@@ -49,13 +49,13 @@ def engine_of(settings: Settings, scorer: Scorer, thresholds: tuple[float, ...] 
     outcome_rules = OutcomeRules(share=settings.outcome_sample_share)
     score_step = settings.score_step if settings.scores_topic else None
     policy, baseline = Policy(rules, calendar), Baseline(0.4, 4.0, 6.0)
-    return Engine(fold_rules, policy, scorer, outcome_rules, baseline, score_step=score_step)
+    return Engine(fold_rules, policy, remembering(scorer), outcome_rules, baseline, score_step=score_step)
 
 
 def worker_of(settings: Settings, engine: Engine, telemetry: Telemetry) -> Worker:
     """As `build_worker`, around an engine of our own."""
     context = AlertContext(
-        engine.scorer.version,
+        engine.scorer.model.version,
         engine.policy.rules.horizon_days,
         engine.conduct,
         settings.target,

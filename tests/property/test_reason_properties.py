@@ -44,7 +44,7 @@ def moments(seed: int, machine: Engine, users: int = 24) -> Moments:
     rng = np.random.default_rng(seed)
     states = random_states(users=users, events=30 * users, seed=seed)
     rows = np.arange(len(states))
-    states.header["log_hazards"] = machine.score(states, rows)
+    states.header["log_hazards"] = machine.scorer.score(states, rows)
     silence_days = np.where(rng.random(len(states)) < 0.3, 0.0, rng.exponential(40.0, len(states)))
     probability = churn_probability(states.header["log_hazards"], silence_days, HORIZON_DAYS)
     day_of = states.last_day(rows).astype(np.int64) + np.ceil(silence_days).astype(np.int64)
@@ -53,7 +53,7 @@ def moments(seed: int, machine: Engine, users: int = 24) -> Moments:
 
 def reasons(of: Moments, machine: Engine) -> list[list[Contribution]]:
     def score(states: States) -> np.ndarray:
-        return machine.score(states, np.arange(len(states)))
+        return machine.scorer.score(states, np.arange(len(states)))
 
     return explain(of, BASELINE, score, HORIZON_DAYS, "purchase")
 

@@ -17,6 +17,7 @@ from model_export.data import HEADS
 from model_export.folder import ShopLog, run_calibration
 from model_export.shop import SHOP_TOKEN_NAMES, shop_token
 from model_export.tasks import Past
+from model_export.thresholds import Budget
 from schemas.files import EventFileError
 from schemas.manifest import Calibration, Manifest, ManifestError, load_manifest
 from shop_logs import FIRST_DAY, Row, shop_rows, write_rows
@@ -99,7 +100,7 @@ def test_with_little_data_calibration_is_neutral(customers: int, days: int, tmp_
 
 def calibrated_folder(rows: list[Row], base: Path, folder: Path, days: int = DAYS, budget: float = 0.05) -> Manifest:
     log = ShopLog(write_rows(folder / "shop.csv", rows), "shop")
-    return run_calibration(log, FIRST_DAY + timedelta(days=days), base, folder / "out", budget)
+    return run_calibration(log, FIRST_DAY + timedelta(days=days), base, folder / "out", Budget(budget))
 
 
 def test_a_calibrated_folder_is_whole(tiny_model: Path, tmp_path: Path) -> None:
@@ -203,7 +204,9 @@ import sys
 from datetime import date
 from pathlib import Path
 from model_export.folder import ShopLog, run_calibration
-run_calibration(ShopLog(Path({str(path)!r}), "shop"), date(2024, 7, 1), Path({str(tiny_model)!r}), Path("out"), 0.05)
+from model_export.thresholds import Budget
+log, base = ShopLog(Path({str(path)!r}), "shop"), Path({str(tiny_model)!r})
+run_calibration(log, date(2024, 7, 1), base, Path("out"), Budget())
 sys.exit("torch" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})

@@ -23,6 +23,7 @@ from model_export.data import HEADS, day_number
 from model_export.drift_reference import distribution_of, log_reference, simulated_reference, states_at_events
 from model_export.folder import HORIZON_DAYS, ShopLog, run_calibration, run_reference
 from model_export.tasks import Past
+from model_export.thresholds import Budget
 from schemas.manifest import Calibration, Manifest, ManifestError, load_manifest, write_manifest
 from schemas.reference import Distribution
 from shop_logs import FIRST_DAY, Row, write_rows
@@ -56,7 +57,9 @@ def past_of(events: list[Row], folder: Path, days: int = UNTIL) -> Past:
 def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped model calibrated on the log before it changes or does not."""
     folder = tmp_path_factory.mktemp("calibrated")
-    run_calibration(log_of(rows(), folder), FIRST_DAY + timedelta(days=UNTIL), DEFAULT_MODEL_DIR, folder / "out", 0.1)
+    run_calibration(
+        log_of(rows(), folder), FIRST_DAY + timedelta(days=UNTIL), DEFAULT_MODEL_DIR, folder / "out", Budget(0.1)
+    )
     return folder / "out"
 
 

@@ -26,7 +26,7 @@ from model_export.model import HazardGPT
 from model_export.shop import SHOP_SIZE
 from tiny_model import random_model
 
-OUTPUTS = ["log_hazards", "new_keys", "new_values"]
+OUTPUTS = ["log_hazards", "memory"]
 SHOP = np.random.default_rng(3).normal(size=(1, SHOP_SIZE)).astype(np.float32)
 
 
@@ -49,10 +49,10 @@ def changed(graph: bytes, name: str, by: float) -> bytes:
 
 
 def test_the_graphs_are_the_network(model: HazardGPT, tiny_model: Path) -> None:
-    """ONNX Runtime agrees with torch, and step with prefill, to 1e-5 in batches of 1, 2 and 64 at every length."""
+    """ONNX Runtime agrees with torch, and step with prefill, to 1e-3 in batches of 1, 2 and 64 at every length."""
     prefill, step = (tiny_model / PREFILL_NAME).read_bytes(), (tiny_model / STEP_NAME).read_bytes()
     assert exporting._BATCHES_CHECKED == (1, 2, 64)
-    assert largest_difference(model, prefill) <= TOLERANCE == 1e-5
+    assert largest_difference(model, prefill) <= TOLERANCE == 1e-3
     assert largest_step_difference(model, prefill, step) <= TOLERANCE
 
 
@@ -67,34 +67,50 @@ def test_the_graphs_are_the_network_on_states(model: HazardGPT, tiny_model: Path
     assert np.abs(raw_log_hazards(states, in_graph, SHOP[0]) - expected).max() <= TOLERANCE
 
 
-def test_stepping_day_by_day_is_as_good_as_reading_all(tiny_model: Path) -> None:
-    """From the second to the 64th day, every step on kept keys and values gives what the whole sequence gives."""
+def test_stepping_day_by_day_is_reading_all(tiny_model: Path) -> None:
+    """From the second to the 64th day, every step on kept memory gives the bits that the whole sequence gives."""
     states = random_states()
     states = states.take(np.flatnonzero(states.header["days"] == MAX_DAYS))
     assert len(states) >= 2
     given, prefill, step = tokens(states), session(tiny_model / PREFILL_NAME), session(tiny_model / STEP_NAME)
     users = len(states)
-    _, keys, values = prefill.run(OUTPUTS, {"tokens": given[:, :1], "lengths": np.ones(users, np.int64), "shop": SHOP})
+    _, memory = prefill.run(OUTPUTS, {"tokens": given[:, :1], "lengths": np.ones(users, np.int64), "shop": SHOP})
     for day in range(1, MAX_DAYS):
         lengths = np.full(users, day)
-        fed = {"token": given[:, day], "shop": SHOP, "keys": keys, "values": values, "lengths": lengths}
-        hazards, key, value = step.run(OUTPUTS, fed)
-        whole = {"tokens": given[:, : day + 1], "lengths": lengths + 1, "shop": SHOP}
-        assert np.abs(hazards - prefill.run(OUTPUTS[:1], whole)[0]).max() <= TOLERANCE
-        keys, values = np.concatenate((keys, key[:, :, None]), 2), np.concatenate((values, value[:, :, None]), 2)
+        fed = {"token": given[:, day], "shop": SHOP, "past": memory, "lengths": lengths}
+        hazards, new = step.run(OUTPUTS, fed)
+        memory = np.concatenate((memory, new[:, :, None]), axis=2)
+        whole = prefill.run(OUTPUTS, {"tokens": given[:, : day + 1], "lengths": lengths + 1, "shop": SHOP})
+        assert hazards.tobytes() == whole[0].tobytes()
+        assert memory.tobytes() == whole[1].tobytes()
+
+
+def test_padding_and_batch_change_no_bit(tiny_model: Path) -> None:
+    """A customer's score depends on neither who else is in the batch nor how far it is padded."""
+    states = random_states()
+    prefill, count = session(tiny_model / PREFILL_NAME), states.header["days"].astype(np.int64)
+    together = prefill.run(OUTPUTS, {"tokens": tokens(states), "lengths": count, "shop": SHOP})
+    for row in range(0, len(states), 7):
+        alone = {"tokens": tokens(states.take(np.array([row])), int(count[row])), "lengths": count[[row]], "shop": SHOP}
+        hazards, memory = prefill.run(OUTPUTS, alone)
+        assert hazards.tobytes() == together[0][row].tobytes()
+        assert memory[0].tobytes() == together[1][row, :, : count[row]].tobytes()
 
 
 def test_padding_in_the_past_is_not_seen(tiny_model: Path) -> None:
-    """Beyond the real ones, past keys and values may hold anything."""
+    """Beyond the real days, past memory may hold anything, and be as long as it likes."""
     rng, step = np.random.default_rng(4), session(tiny_model / STEP_NAME)
-    keys, values = rng.normal(size=(2, 2, 3, 8, 16)).astype(np.float32)
-    fed = {"token": rng.normal(size=(3, TOKEN_SIZE)).astype(np.float32), "shop": SHOP, "keys": keys, "values": values}
+    past = rng.normal(size=(3, 2, 8, 32)).astype(np.float16)
+    fed = {"token": rng.normal(size=(3, TOKEN_SIZE)).astype(np.float32), "shop": SHOP, "past": past}
     fed["lengths"] = np.array([1, 5, 8])
     clean = step.run(OUTPUTS, fed)
     for row, length in enumerate(fed["lengths"]):
-        keys[:, row, length:], values[:, row, length:] = 1e3, -1e3
-    for before, after in zip(clean, step.run(OUTPUTS, fed), strict=True):
-        assert before.tobytes() == after.tobytes()
+        past[row, :, length:] = 1e3
+    longer = np.concatenate((past, np.full((3, 2, 55, 32), -1e3, np.float16)), axis=2)
+    for before, after, padded in zip(
+        clean, step.run(OUTPUTS, fed), step.run(OUTPUTS, fed | {"past": longer}), strict=True
+    ):
+        assert before.tobytes() == after.tobytes() == padded.tobytes()
 
 
 @pytest.mark.parametrize("spoiled", ["_prefill", "_step"])
@@ -104,10 +120,10 @@ def test_a_graph_with_another_weight_is_refused(
     """A single number that differs, in either graph, is noticed, and nothing is written."""
     graphs = {"_prefill": PREFILL_NAME, "_step": STEP_NAME}
     content = {name: (tiny_model / file).read_bytes() for name, file in graphs.items()}
-    content[spoiled] = changed(content[spoiled], "hazards.bias", 1e-3)
+    content[spoiled] = changed(content[spoiled], "hazards.bias", 1e-2)
     for name in graphs:
         monkeypatch.setattr(exporting, name, lambda _, name=name: onnx.load_from_string(content[name]))
-    with pytest.raises(ParityError, match=r"differs from torch by 1\.0e-03; at most 1e-05"):
+    with pytest.raises(ParityError, match=r"differs from torch by 1\.0e-02; at most 1e-03"):
         export(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -116,7 +132,7 @@ def test_the_checks_look_at_keys_and_values(tiny_model: Path) -> None:
     """A network with other keys in its last layer differs in what is kept for later steps, and that counts."""
     other = random_model()
     with torch.no_grad():
-        other.layers[-1].attention.key_value.bias[0] += 0.1
+        other.layers[-1].attention.key_value.bias[0] += 1.0
     prefill, step = (tiny_model / PREFILL_NAME).read_bytes(), (tiny_model / STEP_NAME).read_bytes()
     assert largest_difference(other, prefill) > TOLERANCE
     assert largest_step_difference(other, prefill, step) > TOLERANCE

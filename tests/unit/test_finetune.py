@@ -17,6 +17,7 @@ from model_export.folder import ShopLog
 from model_export.likelihood import mean_losses
 from model_export.model import HazardGPT
 from model_export.tasks import Past
+from model_export.thresholds import Budget
 from model_export.train import run_finetuning
 from schemas.manifest import load_manifest
 from shop_logs import FIRST_DAY, Row, shop_rows, write_rows
@@ -156,14 +157,16 @@ def test_a_fine_tuned_folder_is_whole(tiny_model: Path, tmp_path: Path) -> None:
     """It names the log and the losses, its files are as the manifest says, and its weights can be trained on."""
     path = write_rows(tmp_path / "shop.csv", odd_rows())
     until, out = FIRST_DAY + timedelta(days=DAYS), tmp_path / "out"
-    told = run_finetuning(ShopLog(path, "shop"), until, tiny_model, out, replace(QUICK, max_steps=10), 0.1)
+    told = run_finetuning(
+        ShopLog(path, "shop"), until, tiny_model, out, replace(QUICK, max_steps=10), Budget(0.1, 30.0)
+    )
     manifest = load_manifest(out)
     assert manifest == told
     assert manifest.model_version.startswith(f"fine-tuned-shop-{until:%Y%m%d}-")
     assert {each.name for each in out.iterdir()} == {*manifest.files, "manifest.json", "model_card.md"}
     assert manifest.fine_tuning is not None
     assert (manifest.fine_tuning.steps, manifest.fine_tuning.why_base) == (10, "")
-    assert (manifest.alert_budget, manifest.calibration.window_days) == (0.1, DAYS // 4)
+    assert (manifest.alert_budget, manifest.grace_days, manifest.calibration.window_days) == (0.1, 30.0, DAYS // 4)
     assert manifest.files != load_manifest(tiny_model).files
     assert weights(load_weights(out)) != weights(load_weights(tiny_model))
 
@@ -172,7 +175,7 @@ def test_a_folder_of_kept_weights_holds_the_base_graphs(tiny_model: Path, tmp_pa
     """A log too thin to learn from changes no byte of graphs and weights, and the manifest says why."""
     path = write_rows(tmp_path / "shop.csv", shop_rows(20, 100))
     told = run_finetuning(
-        ShopLog(path, "shop"), FIRST_DAY + timedelta(days=100), tiny_model, tmp_path / "out", QUICK, 0.05
+        ShopLog(path, "shop"), FIRST_DAY + timedelta(days=100), tiny_model, tmp_path / "out", QUICK, Budget(0.05)
     )
     assert told.files == load_manifest(tiny_model).files
     assert told.fine_tuning is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from consumer.adapters.onnx_scorer import OnnxScorer
@@ -13,11 +14,13 @@ from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.errors import ConfigurationError
 from consumer.settings import DEFAULT_MODEL_DIR
+from histories import random_states
 from model_export.artefact import PREFILL_NAME, STEP_NAME, WEIGHTS_NAME, Artefact
 from model_export.card import CARD_NAME, card
 from model_export.data import HEADS
 from model_export.shop import SHOP_TOKEN_NAMES
 from schemas.manifest import MANIFEST_NAME, Manifest, ManifestError, load_manifest, write_manifest
+from support import remembering
 
 FOLDER_FILES = {PREFILL_NAME, STEP_NAME, WEIGHTS_NAME, MANIFEST_NAME, CARD_NAME}
 
@@ -50,8 +53,8 @@ NOT_WHOLE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no weights": (remove(WEIGHTS_NAME), "No such file"),
     "other graph": (append(PREFILL_NAME), r"prefill\.onnx has SHA-256 [0-9a-f]{64}; its manifest says [0-9a-f]{64}"),
     "other weights": (append(WEIGHTS_NAME), r"weights\.npz has SHA-256"),
-    "older format": (edited(format_version=1), "malformed: format_version"),
-    "later format": (edited(format_version=3), "malformed: format_version"),
+    "older format": (edited(format_version=2), "malformed: format_version"),
+    "later format": (edited(format_version=4), "malformed: format_version"),
     "unknown field": (edited(colour="red"), "malformed: colour"),
     "no shop token": (edited(shop_token=None), "malformed: shop_token"),
     "unknown number in the shop token": (edited(shop_token=[None]), r"malformed: shop_token\.0"),
@@ -107,17 +110,11 @@ def test_a_manifest_comes_back_as_it_was(folder: Path) -> None:
 
 def test_the_service_and_training_agree_on_a_folder(folder: Path) -> None:
     """The service's scorer says what the folder says in scoring and evaluation, calibrated, to the bit."""
-    from consumer.core.features import tokens
-    from histories import random_states
-
     edited(calibration={"offset": 0.3, "persistence": 0.5, "window_days": 30})(folder)
-    states = random_states(40, 500)
-    states = states.take([row for row in range(len(states)) if states.header["days"][row] == 8] or [0])
-    count = states.header["days"].astype("int64")
-    length = next(each for each in (1, 2, 4, 8, 16, 32, 64) if each >= count.max())
+    states = random_states(40, 3_000)
     whole = Artefact.load(folder).log_hazards(states)
     for head, target in enumerate(HEADS):
-        served = OnnxScorer(folder, target).log_hazards(tokens(states, length), count)
+        served = remembering(OnnxScorer(folder, target)).score(states, np.arange(len(states)))
         assert served.tobytes() == whole[:, head].tobytes()
 
 

@@ -6,7 +6,7 @@ import pytest
 from consumer.core.risk import churn_probability
 from consumer.core.state import BINS
 from histories import DAY_0, Happened, day, folded, random_states
-from model_export.thresholds import CRITICAL_SHARE, GRACE_DAYS, after_purchases, thresholds
+from model_export.thresholds import CRITICAL_SHARE, GRACE_DAYS, Budget, after_purchases, thresholds
 from schemas.event import EventType
 
 BUY, VIEW = EventType.PURCHASE, EventType.VIEW_ITEM
@@ -24,9 +24,9 @@ def random_hazards(seed: int, customers: int = 40) -> np.ndarray:
     return (rng.normal(-3.5, 0.8, (customers, 1)) + falling).astype(np.float32)
 
 
-def alerts_of(log_hazards: np.ndarray, threshold: float) -> float:
+def alerts_of(log_hazards: np.ndarray, threshold: float, grace_days: float = GRACE_DAYS) -> float:
     """Mean chance of an alert after a purchase, by looking at every tenth of a day of silence."""
-    silence = np.concatenate((np.arange(GRACE_DAYS, 400, 0.1), np.arange(400, 3650, 10)))
+    silence = np.concatenate((np.arange(grace_days, 400, 0.1), np.arange(400, 3650, 10)))
     chances = []
     for row in log_hazards:
         curve = np.repeat(row[None], len(silence), axis=0)
@@ -41,7 +41,7 @@ def test_a_constant_hazard_by_hand() -> None:
     """The risk is exp(-30 h) at any silence: at lower thresholds everyone is alerted after a week, above it nobody."""
     risk = np.exp(-30 * 0.02)  # 0.549
     assert 2.0 * np.exp(-7 * 0.02) > 0.05
-    found = thresholds(constant(0.02), purchases_share=2.0, horizon_days=H, budget=0.05)
+    found = thresholds(constant(0.02), purchases_share=2.0, horizon_days=H, budget=Budget(0.05))
     assert found.at_risk == 0.55 == np.ceil(risk * 100) / 100
     assert found.critical > found.at_risk
 
@@ -49,7 +49,7 @@ def test_a_constant_hazard_by_hand() -> None:
 def test_a_budget_for_all_alerts_all() -> None:
     """If even alerting everyone after a week of silence is within the budget, thresholds are the lowest there are."""
     everyone = 0.1 * np.exp(-7 * 0.02)
-    found = thresholds(constant(0.02), purchases_share=0.1, horizon_days=H, budget=everyone + 1e-6)
+    found = thresholds(constant(0.02), purchases_share=0.1, horizon_days=H, budget=Budget(everyone + 1e-6))
     assert (found.at_risk, found.critical) == (0.02, 0.55)
 
 
@@ -58,35 +58,44 @@ def test_the_critical_third() -> None:
     hazards = np.concatenate([constant(each, 1) for each in (0.05, 0.02, 0.01)])
     risks = np.exp(-30 * np.array([0.05, 0.02, 0.01]))  # 0.22, 0.55, 0.74
     stay = np.exp(-7 * np.array([0.05, 0.02, 0.01]))
-    found = thresholds(hazards, 1.0, H, budget=float(stay.mean()) + 1e-6)
+    found = thresholds(hazards, 1.0, H, budget=Budget(float(stay.mean()) + 1e-6))
     assert found.at_risk == 0.02
     assert stay[1:].mean() > stay.sum() / 3 * CRITICAL_SHARE
     assert risks[1] < found.critical <= risks[2] + GRID_STEP
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("share", [0.3, 2.0])
-def test_the_budget_is_kept_and_used(seed: int, share: float) -> None:
+@pytest.mark.parametrize(("share", "grace_days"), [(0.3, 7.0), (2.0, 7.0), (2.0, 30.0)])
+def test_the_budget_is_kept_and_used(seed: int, share: float, grace_days: float) -> None:
     """At the thresholds alerts are within the budget and a third of it, and one step lower they would not be."""
     log_hazards, budget = random_hazards(seed), 0.15
-    found = thresholds(log_hazards, share, H, budget)
+    found = thresholds(log_hazards, share, H, Budget(budget, grace_days))
     for threshold, allowed in ((found.at_risk, budget), (found.critical, budget * CRITICAL_SHARE)):
-        assert share * alerts_of(log_hazards, threshold + 1e-4) <= allowed * 1.01
+        assert share * alerts_of(log_hazards, threshold + 1e-4, grace_days) <= allowed * 1.01
         step = GRID_STEP if threshold <= 0.98 else 0.001
         one_above = threshold == found.critical and threshold - 1.5 * step < found.at_risk  # as low as it can be
-        assert one_above or share * alerts_of(log_hazards, threshold - step) > allowed * 0.99
+        assert one_above or share * alerts_of(log_hazards, threshold - step, grace_days) > allowed * 0.99
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_smaller_budget_has_higher_thresholds(seed: int) -> None:
     """Thresholds never fall when fewer may be alerted or more buy; at risk is always below critical."""
     log_hazards = random_hazards(seed)
-    by_budget = [thresholds(log_hazards, 1.0, H, budget) for budget in (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)]
-    by_share = [thresholds(log_hazards, share, H, 0.1) for share in (0.1, 0.5, 1.0, 4.0)]
+    by_budget = [thresholds(log_hazards, 1.0, H, Budget(budget)) for budget in (0.5, 0.2, 0.1, 0.05, 0.01, 0.001)]
+    by_share = [thresholds(log_hazards, share, H, Budget(0.1)) for share in (0.1, 0.5, 1.0, 4.0)]
     for found in (by_budget, by_share):
         assert [each.at_risk for each in found] == sorted(each.at_risk for each in found)
         assert [each.critical for each in found] == sorted(each.critical for each in found)
         assert all(each.at_risk < each.critical for each in found)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_more_patience_has_lower_thresholds(seed: int) -> None:
+    """Whoever comes back in a longer grace uses up nothing of the budget: thresholds never rise with it."""
+    log_hazards = random_hazards(seed)
+    found = [thresholds(log_hazards, 1.0, H, Budget(grace_days=days)) for days in (0.0, 7.0, 14.0, 30.0, 60.0)]
+    assert [each.at_risk for each in found] == sorted((each.at_risk for each in found), reverse=True)
+    assert found[-1].at_risk < found[0].at_risk
 
 
 @pytest.mark.parametrize("per_day", [1e-6, 0.02, 5.0])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from consumer.backtest.comparison import DAILY, OURS, RULE, Contest, Method
+from consumer.backtest.judging import lost_stretches
 from pasts import history, raised, window
 
 PAST = history({user: [0, 50] if user % 2 else [0] for user in range(40)})  # the odd ones come back after 50 days
@@ -34,8 +35,23 @@ def test_more_alerts_than_ours_are_cut_at_random() -> None:
     ours, rule = method(OURS, [(user, 10) for user in range(10)]), method(RULE, [(user, 20) for user in range(40)])
     daily = method(DAILY, [(user, 11) for user in range(4)])
     standings = CONTEST.standings([ours, rule, daily])
-    assert [(each.raised, len(each.alerts)) for each in standings] == [(10, 10), (40, 10), (4, 4)]
-    assert set(standings[1].alerts.stretch) <= set(rule.raised.stretch)
+    assert [(len(each.alerts), each.counted, each.share) for each in standings] == [
+        (10, 10, 1),
+        (40, 10, 0.25),
+        (4, 4, 1),
+    ]
+    assert standings[1].as_json().items() >= {"alerts_raised": 40, "alerts": 10}.items()
+
+
+def test_what_is_cut_counts_as_the_mean_of_all_cuts() -> None:
+    """Its precision is that of all its alerts, and of the lost customers it finds its share."""
+    ours = method(OURS, [(user, 10) for user in range(10)])
+    rule = method(RULE, [(user, 25) for user in range(0, 40, 2)] + [(user, 25) for user in range(1, 20, 2)])
+    _, theirs = CONTEST.standings([ours, rule])
+    rng, right, lost = np.random.default_rng(7), np.arange(30) < 20, len(lost_stretches(PAST, JUDGED))
+    cuts = [rng.choice(30, 10, replace=False) for _ in range(4_000)]
+    assert theirs.figures["precision"].value == pytest.approx(np.mean([right[cut].mean() for cut in cuts]), abs=0.01)
+    assert theirs.figures["recall"].value == theirs.figures["recall_in_time"].value == pytest.approx(10 / lost)
 
 
 def test_the_differences_are_ours_less_theirs() -> None:

@@ -29,7 +29,7 @@ from histories import (
 )
 from schemas.alert import Tier
 from schemas.event import EventType
-from support import KnownCurve
+from support import KnownCurve, WholeHistory
 
 VIEW, BUY, REFUND = EventType.VIEW_ITEM, EventType.PURCHASE, EventType.REFUND
 AT_RISK, CRITICAL = 1, 2
@@ -54,7 +54,7 @@ def ids(alerts: list[Told]) -> list[str]:
     return [alert_id("somebody", each.anchor_id, list(Tier)[each.tier - 1]) for each in alerts]
 
 
-class Scripted:
+class Scripted(WholeHistory):
     """A scorer that gives constant hazards: the first of a list after a user's first event, and so on."""
 
     version = "scripted"
@@ -68,7 +68,7 @@ class Scripted:
         return np.repeat(self._log_hazards[events - 1, None], BINS, axis=1).astype(np.float32)
 
 
-class Constant:
+class Constant(WholeHistory):
     """A scorer that always gives the same curve."""
 
     version = "constant"
@@ -562,3 +562,16 @@ def test_columns_without_events_decide_nothing() -> None:
     """An empty batch is no error."""
     fate, found = engine().on_events(folded([]), columns([]), np.empty(0, np.int64))
     assert (fate.tolist(), found) == ([], Findings())
+
+
+def test_without_silence_nobody_is_alerted_by_it() -> None:
+    run = Run(engine(replace(RULES, on_silence=False)))
+    run.events(Happened(BUY, day(0)))
+    assert run.silence(EVER) == []
+
+
+def test_a_timer_of_before_alerts_nobody_once_silence_does_not() -> None:
+    run = Run(engine())
+    run.events(Happened(BUY, day(0)))
+    under(run, replace(RULES, on_silence=False))
+    assert run.silence(EVER) == []
