@@ -53,7 +53,7 @@ faults-long: $(DEV) ## a thousand faults, for hours; goes on where it was interr
 recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 	PYTHONPATH=tests $(BIN)/python -m faults.recovery $(ARGS)
 
-backtest: $(DEV) ## alerts against a rule of thumb on two real logs; needs ../shared/data; pages into backtest/
+backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../shared/data; pages into backtest/
 	$(BIN)/python -m bench.backtest --data $(DATA) --out backtest $(ARGS)
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json

@@ -93,6 +93,7 @@ def in_force(read: PolicyText, manifest: Manifest, timezone: str) -> PolicyInFor
         horizon_days=manifest.horizon_days,
         grace_days=policy.grace_days,
         on_silence=policy.on_silence,
+        complaints_at_once=policy.complaints_at_once,
         cooldown_days=policy.cooldown_days,
         min_target_events=policy.min_target_events,
     )

@@ -75,6 +75,7 @@ def policy_table(policy: PolicyInForce, path: str) -> Table:
         **{str(tier): f"from {value:.4g} on" for tier, value in zip(Tier, rules.thresholds, strict=False)},
         "episode ends": f"below {rules.rearm:.4g}, or with a target event",
         "horizon": f"{rules.horizon_days:g} days",
+        "complaints": "alert at once" if rules.complaints_at_once else "wait for grace and cool-down",
         "silence": "alerts when it is noticed" if rules.on_silence else "raises no alerts",
         "grace": f"{rules.grace_days:g} days after a target event",
         "cool-down": f"{rules.cooldown_days:g} days after an alert",

@@ -135,6 +135,7 @@ class PolicyFile(_Table):
         1, description="Customers with fewer are not alerted."
     )
     on_silence: bool = Field(True, description="Alerts when silence is noticed; false: at events alone.")
+    complaints_at_once: bool = Field(True, description="A complaint waits for neither grace nor cool-down.")
     tiers: Annotated[tuple[PolicyTier, ...], Field(strict=False, min_length=1, max_length=len(Tier))]
     quiet_hours: PolicyQuietHours | None = None
     budget: PolicyBudget | None = None

@@ -67,10 +67,11 @@ class Contest:
     window: Window
     seed: int = 1
 
-    def standings(self, methods: list[Method]) -> list[Standing]:
-        """Of every method; the first is ours, whose number of alerts counts."""
+    def standings(self, methods: list[Method], alerts: int | None = None) -> list[Standing]:
+        """Of every method with as many alerts as the first, which is ours, or as `alerts` says."""
         ours = methods[0]
-        counted = {each.key: min(len(each.raised), len(ours.raised)) for each in methods}
+        alerts = len(ours.raised) if alerts is None else alerts
+        counted = {each.key: min(len(each.raised), alerts) for each in methods}
         ratios = {
             f"{each.key}.{name}": ratio
             for each in methods

@@ -60,6 +60,7 @@ class Findings:
     alerts: Alerts
     levels: list[Level]  # by tier; those that have an alert to judge
     rules: list[RuleScore]
+    job: DailyJob
     thresholds: list[ModelScore]
     bands: list[Band]
     lost: int  # customers lost, see `lost_stretches`
@@ -139,6 +140,7 @@ def examine(
         alerts,
         levels,
         rules,
+        job,
         list(job.scores()),
         reliability(history, window, policy, curves),
         len(lost_stretches(history, window)),

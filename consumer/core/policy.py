@@ -31,6 +31,7 @@ class PolicyRules:
     cooldown_days: float = 0.0  # nobody is alerted so soon after their last alert, unless they complain
     min_target_events: int = 1
     on_silence: bool = True  # False: no timers, alerts at events alone
+    complaints_at_once: bool = True  # False: whoever complains waits for grace and cool-down too
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,9 @@ class Policy:
         self, states: States, rows: np.ndarray, reached: np.ndarray, now_ms: np.ndarray, complaint: np.ndarray
     ) -> np.ndarray:
         """Who has reached a tier not yet alerted, and may be alerted now."""
+        at_once = complaint & self.rules.complaints_at_once
         is_news = reached > states.header["alerted_tier"][rows]
-        return is_news & self._is_eligible(states, rows) & (complaint | (now_ms >= self._earliest_ms(states, rows)))
+        return is_news & self._is_eligible(states, rows) & (at_once | (now_ms >= self._earliest_ms(states, rows)))
 
     def _is_eligible(self, states: States, rows: np.ndarray) -> np.ndarray:
         return states.header["target_events"][rows] >= self.rules.min_target_events

@@ -43,6 +43,12 @@ def test_more_alerts_than_ours_are_cut_at_random() -> None:
     assert standings[1].as_json().items() >= {"alerts_raised": 40, "alerts": 10}.items()
 
 
+def test_ours_can_be_cut_as_well() -> None:
+    """To a number that is given: then nobody counts with more."""
+    ours, rule = method(OURS, [(user, 10) for user in range(10)]), method(RULE, [(user, 20) for user in range(40)])
+    assert [each.counted for each in CONTEST.standings([ours, rule], 8)] == [8, 8]
+
+
 def test_what_is_cut_counts_as_the_mean_of_all_cuts() -> None:
     """Its precision is that of all its alerts, and of the lost customers it finds its share."""
     ours = method(OURS, [(user, 10) for user in range(10)])

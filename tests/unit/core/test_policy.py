@@ -266,6 +266,24 @@ def test_within_grace_a_complaint_alerts(complaint: Happened) -> None:
     assert tiers(run.events(Happened(BUY, day(0)), complaint)) == [AT_RISK]
 
 
+def test_a_complaint_that_has_to_wait_alerts_when_grace_is_over() -> None:
+    """Like any other event, unless complaints alert at once."""
+    run = scripted(0.1, 0.6, grace_days=7.0)
+    under(run, replace(run.engine.policy.rules, complaints_at_once=False))
+    assert run.events(Happened(BUY, day(0)), Happened(REFUND, day(3))) == []
+    [alert] = run.silence(EVER)
+    assert (alert.at_ms, alert.cause) == (day(7), BY_SILENCE)
+
+
+def test_a_complaint_that_has_to_wait_keeps_the_cool_down() -> None:
+    """And so it does after an alert."""
+    run = scripted(0.1, 0.6, 0.99)
+    under(run, replace(run.engine.policy.rules, complaints_at_once=False, cooldown_days=10.0))
+    assert tiers(run.events(Happened(BUY, day(0)), Happened(VIEW, day(3)), Happened(REFUND, day(4)))) == [AT_RISK]
+    [alert] = run.silence(EVER)
+    assert (alert.at_ms, alert.tier) == (day(13), CRITICAL)
+
+
 def test_a_kind_review_is_no_complaint() -> None:
     """A review within grace that is not negative alerts nobody."""
     run = scripted(0.1, 0.6, grace_days=7.0)
