@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-rivals lock clean
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -68,11 +68,17 @@ bench-restore: $(DEV) ## how many users a claim brings back into Redis in a seco
 bench-reasons: $(DEV) ## what reasons cost, and whether planted causes are named first; into bench/results/reasons.json
 	$(BIN)/python -m bench.reasons $(ARGS)
 
-bench-timers: $(DEV) ## what a million pending timers cost a partition, into bench/results/timers.json
+bench-timers: $(DEV) ## what a million pending timers cost a partition and its traffic, into bench/results/timers.json and timers_traffic.json
 	$(BIN)/python -m bench.timers $(ARGS)
 
 bench-drift: $(DEV) ## what drift shows and costs on the real logs; needs ../shared/data; into bench/results/drift.json
 	$(BIN)/python -m bench.drift --data $(DATA) $(ARGS)
+
+bench-java: ## build the rival in Kafka Streams (needs Java 17 and Maven)
+	mvn --batch-mode --quiet --file bench/rivals/kafka-streams/pom.xml package
+
+bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
+	$(BIN)/python -m bench.hot_user $(ARGS)
 
 bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
 	$(BIN)/python -m bench.same_job $(ARGS)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from bench.machine import facts
 from bench.rivals.contestants import CONTESTANTS, Contestant
-from bench.rivals.judging import Alerts, Verdict, compare
+from bench.rivals.judging import LEVELS, Alerts, Verdict, compare
 from bench.rivals.latency import Latency, measure_latency
 from bench.rivals.trial import Arena, ContestantFailedError, Footprint, Run, output_of
 from bench.workload import Workload
@@ -26,7 +26,6 @@ from consumer.core.state import MAX_DAYS
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 
 RESULTS = Path(__file__).parent / "results" / "same_job.json"
-LEVELS = (0.75, 0.80, 0.84)  # of policy.toml: where an episode ends, and the tiers
 LOADS = (0.25, 0.5, 0.75)
 console = Console(width=180)
 
@@ -90,7 +89,14 @@ class Contest:
         for contestant in self._contestants:
             score = self.scores[contestant.name]
             for load in LOADS if score.runs else ():
-                found = measure_latency(self._arena, contestant, self.shape.workload, score.events_per_s, load, seconds)
+                try:
+                    found = measure_latency(
+                        self._arena, contestant, self.shape.workload, score.events_per_s, load, seconds
+                    )
+                except ContestantFailedError as error:
+                    score.failure = f"at {load:.0%} of its capacity: {str(error).splitlines()[0]}"
+                    console.print(f"{contestant.title}: {error}", style="red", markup=False)
+                    break
                 score.latencies.append(found)
                 console.print(f"{contestant.title}: {found}")
 
@@ -198,8 +204,8 @@ def main() -> None:
     """Measure, print tables, and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="A small log, once, in some minutes.")
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=100_000)
+    parser.add_argument("--events", type=int)
+    parser.add_argument("--users", type=int)
     parser.add_argument("--full-users", type=int, default=4_000, help="Customers with full histories.")
     parser.add_argument("--full-events", type=int, default=100_000, help="Events after those histories.")
     parser.add_argument("--repeats", type=int, default=3)
@@ -208,8 +214,10 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", default=["short", "full"])
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    given.events = given.events or (100_000 if given.quick else 1_000_000)
+    given.users = given.users or given.events // 10
     if given.quick:
-        given.events, given.users, given.full_users, given.full_events = 100_000, 20_000, 500, 20_000
+        given.full_users, given.full_events = 500, 20_000
         given.repeats, given.latency_s = 1, min(given.latency_s, 5.0)
     chosen = [each for each in CONTESTANTS if not given.only or each.name in given.only]
     present, absent = [each for each in chosen if not each.missing], [each for each in chosen if each.missing]

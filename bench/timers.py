@@ -1,7 +1,8 @@
-"""What pending timers cost a partition in Valkey: looking for due ones, and changing states (`make bench-timers`).
+"""What pending timers cost a partition (`make bench-timers`): calls to Valkey, and event traffic beside them.
 
-Neither may grow with the number of timers that wait. Everything is done through the service's own `RedisStore`; users
-have the states of CDNOW's customers and timers spread over a year.
+Neither may grow with the number of timers that wait. Calls (looking for due timers, changing states) are those of the
+service's own `RedisStore`; users have the states of CDNOW's customers and timers spread over a year. The traffic, which
+runs through the whole pipeline, is described in bench/timers_traffic.py.
 """
 
 import argparse
@@ -16,12 +17,15 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
+from bench import timers_traffic
 from bench.machine import RESULTS, write_results
 from bench.restore import some_users
 from consumer.adapters.redis_store import RedisStore
 from consumer.core.calendar import DAY_MS
 from consumer.embedded import EmbeddedValkey
+from consumer.logs import configure_logging
 from consumer.ports import Header, UserState
+from consumer.settings import Settings
 
 SIZES = (10_000, 100_000, 1_000_000)
 PART, CHANGED, LIMIT = 5_000, 1_000, 2_000
@@ -94,13 +98,46 @@ async def _median_ms(work: Callable[[], Awaitable[None]]) -> float:
     return median(times)
 
 
+def _traffic(runs: list[timers_traffic.Figures]) -> Table:
+    columns = (
+        "waiting",
+        "",
+        "events/s",
+        "CPU, µs/event",
+        "turn p50, ms",
+        "p99",
+        "longest",
+        "loop late p99, ms",
+        "fell due",
+        "alerts",
+        "s",
+    )
+    table = Table(*columns, title="Event traffic beside waiting timers")
+    for each in runs:
+        table.add_row(
+            f"{each.waiting:,}",
+            "a week's backlog" if each.backlog else "",
+            f"{each.events_per_s:,.0f}",
+            *(f"{value:.0f}" for value in (each.cpu_us, each.turn_p50_ms, each.turn_p99_ms, each.turn_max_ms)),
+            f"{each.loop_late_p99_ms:.0f}",
+            f"{each.due:,}",
+            f"{each.alerts:,}",
+            f"{each.caught_up_s:.1f}",
+        )
+    return table
+
+
 def main() -> None:
     """Measure, print a table, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--repeats", type=int, default=3, help="of the traffic")
     options = parser.parse_args()
+    configure_logging(Settings(log_level="warning"))
     with EmbeddedValkey() as valkey:
         figures = asyncio.run(measure(valkey.url, tuple(options.sizes)))
+    with EmbeddedValkey() as valkey:
+        runs = asyncio.run(timers_traffic.measure(valkey.url, (0, *options.sizes), options.repeats))
     columns = (
         "timers",
         "fill, s",
@@ -113,7 +150,9 @@ def main() -> None:
         values = (each.fill_s, each.none_due_ms, each.many_due_ms, each.step_ms)
         table.add_row(f"{each.timers:,}", *(f"{value:.2f}" for value in values))
     Console().print(table)
+    Console(width=140).print(_traffic(runs))
     write_results(RESULTS / "timers.json", "make bench-timers", [asdict(each) for each in figures])
+    write_results(RESULTS / "timers_traffic.json", "make bench-timers", [asdict(each) for each in runs])
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Replay:
     log_name: str
     manifest: Manifest
     policy: Policy
+    spend_days: float  # in which customers are expected to spend what their alerts say
 
 
 def log_name(events: Path) -> str:
@@ -51,6 +52,6 @@ def conclude(out: Path, replay: Replay, tally: Tally, curves: Curves) -> Conclus
 def _page(out: Path, replay: Replay, tally: Tally, summary: dict[str, object], findings: Findings) -> Path:
     from consumer.backtest.page import Shop, write_page
 
-    currency = "".join(tally.chronicle.currencies)
-    shop = Shop(replay.log_name, currency, summary)
+    currency = "".join(tally.currencies)
+    shop = Shop(replay.log_name, currency, summary, replay.spend_days)
     return write_page(out, shop, findings, replay.manifest, out / ALERTS_FILE)

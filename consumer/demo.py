@@ -75,8 +75,8 @@ def run_demo(events: Path | None, keep: bool, out: Path, console: Console) -> in
 def _report(path: Path, settings: Settings, tally: Tally, out: Path, console: Console) -> None:
     """What the alerts were worth; the page says it best."""
     console.print("Back-testing these alerts …")
-    manifest, policy = verified_manifest(settings.model_dir), build_worker(settings, Metrics()).engine.policy
-    told = Replay(log_name(path), manifest, policy)
+    manifest, engine = verified_manifest(settings.model_dir), build_worker(settings, Metrics()).engine
+    told = Replay(log_name(path), manifest, engine.policy, engine.conduct.value.horizon_days)
     show(conclude(out, told, tally, curves_of(path, tally, settings)), console)
 
 

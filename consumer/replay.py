@@ -6,22 +6,27 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from consumer.adapters.clock import ManualClock, SystemClock
 from consumer.adapters.memory import MemoryChangelog, MemorySource
 from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_rules, build_worker
-from consumer.backtest.recording import Curves, recording
+from consumer.backtest.recording import Curves, curves_on, recording
 from consumer.batch import Worker
 from consumer.concluding import ALERTS_FILE, Conclusion, Replay, conclude, log_name
+from consumer.core.decode import decode
 from consumer.event_log import EventLog
 from consumer.health import Health
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, World
+from consumer.policy_tape import record_tapes
 from consumer.ports import Clock, Message, Record
 from consumer.settings import Settings
 from consumer.tally import Tally
+from schemas.files import read_events
 from schemas.read_report import ReadReport
 
 TRIGGERS_FILE, OUTCOMES_FILE, DEAD_LETTERS_FILE = "triggers.jsonl", "outcomes.jsonl", "dead_letters.jsonl"
@@ -52,9 +57,7 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
         assert message.value is not None
         name = files[message.topic]
         results[name].append(message.value)
-        if name == ALERTS_FILE:
-            tally.alert(message.value)
-        elif name == DEAD_LETTERS_FILE:
+        if name == DEAD_LETTERS_FILE:
             tally.dead_letters += 1
             log.reject(message.value)
 
@@ -62,8 +65,11 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
     curves = run_through(records, partitions, worker, tally, settings, clock, deliver)
     out.mkdir(parents=True, exist_ok=True)
     for name, values in results.items():
-        (out / name).write_bytes(b"".join(value + b"\n" for value in _in_order(values, _MOMENT.get(name))))
-    told = Replay(log_name(events), manifest, worker.engine.policy)
+        ordered = _in_order(values, _MOMENT.get(name))
+        (out / name).write_bytes(b"".join(value + b"\n" for value in ordered))
+        for value in ordered if name == ALERTS_FILE else ():
+            tally.alert(value)  # as they lie in the file: examples are looked up there by number
+    told = Replay(log_name(events), manifest, worker.engine.policy, worker.engine.conduct.value.horizon_days)
     return conclude(out, told, tally, curves), log.report
 
 
@@ -80,12 +86,11 @@ def _in_order(values: list[bytes], moment: str | None) -> list[bytes]:
 
 
 def curves_of(events: Path, tally: Tally, settings: Settings) -> Curves:
-    """The curve after every event of a log whose alerts have come from elsewhere, as `tally` knows."""
-    worker, partitions = build_worker(settings, Metrics()), 4
-    log = EventLog(events, settings.timezone, partitions)
-    clock = ManualClock(SystemClock().now_ms())
-    records = log.records(clock.now_ms(), Tally(verified_manifest(settings.model_dir), settings.target))
-    return run_through(records, partitions, worker, tally, settings, clock, lambda _: None)
+    """The curve after every event of a log whose alerts have come from elsewhere: scored, and no more."""
+    engine, limits = build_worker(settings, Metrics()).engine, build_rules(settings).limits
+    decoded = decode(list(read_events(events, settings.timezone)), SystemClock().now_ms(), limits)
+    numbers = np.array([tally.chronicle.user(name) for name in decoded.users], np.int64)
+    return curves_on(record_tapes(engine, decoded.events, len(decoded.users)), numbers)
 
 
 def run_through(

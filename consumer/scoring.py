@@ -1,6 +1,7 @@
 """Fold, score and decide: what a micro-batch does to its users. Pure but for the model behind the `Scorer` port."""
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -39,6 +40,13 @@ class Findings:
         return self
 
 
+class Observer(Protocol):
+    """Looks at every score, and changes nothing."""
+
+    def add(self, states: States, rows: np.ndarray) -> None:
+        """An event of each of `rows` was folded, scored and decided."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """The rules and the model of one shop."""
@@ -51,6 +59,7 @@ class Engine:
     conduct: Conduct = field(default_factory=Conduct)
     score_step: float | None = None  # scores are told when they have changed by more; None: never
     drift: Drift | None = None  # told of every score; no decision depends on it
+    observer: Observer | None = None  # the same
 
     def on_events(
         self,
@@ -138,6 +147,8 @@ class Engine:
         self._sample(states, events.row)
         if self.drift:
             self.drift.add(states, events.row)
+        if self.observer:
+            self.observer.add(states, events.row)
         set_timers(states, events.row, self.outcome_rules)
         return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
 

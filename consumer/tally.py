@@ -16,7 +16,7 @@ from consumer.core.fold import Target
 from consumer.core.policy import Policy
 from consumer.outcomes import FollowUp
 from schemas.alert import Cause, Tier
-from schemas.event import EventType, ShopEvent
+from schemas.event import ShopEvent
 from schemas.manifest import Manifest
 
 
@@ -27,6 +27,7 @@ class AlertLine(BaseModel):
     tier: Tier
     cause: Cause
     churn_probability: float
+    expected_spend: float | None
     decided_at: AwareDatetime
 
 
@@ -39,10 +40,11 @@ class Tally:
         self.dead_letters = 0
         self.alerts = {str(tier): 0 for tier in Tier}
         self.chronicle = Chronicle()
+        self.currencies: set[str] = set()
         self._first_ms: int | None = None
         self._last_ms = 0
         self._follow_up = FollowUp(manifest.horizon_days)
-        self._told: list[tuple[int, int, int, bool, float]] = []
+        self._told: list[tuple[int, int, int, bool, float, float]] = []
         self._adapted_until_ms = _midnight_ms(manifest.shop.until) if manifest.shop else 0
 
     def event(self, value: bytes) -> ShopEvent | None:
@@ -57,9 +59,10 @@ class Tally:
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = max(self._last_ms, time_ms)
         if event.event_type in self._targets:
-            spend = event.value if event.event_type is EventType.PURCHASE else None
             self._follow_up.stayed(event.user_id, time_ms)
-            self.chronicle.stayed(event.user_id, time_ms, spend, event.currency if spend is not None else None)
+            self.chronicle.stayed(event.user_id, time_ms)
+        if event.currency and event.value is not None:
+            self.currencies.add(event.currency)
         return event
 
     @property
@@ -74,7 +77,9 @@ class Tally:
         decided_ms = round(alert.decided_at.timestamp() * 1000)
         self._follow_up.alert(alert.user_id, decided_ms, alert.tier)
         user, tier = self.chronicle.user(alert.user_id), TIERS.index(alert.tier)
-        self._told.append((user, decided_ms, tier, alert.cause is Cause.SILENCE, alert.churn_probability))
+        spend = float("nan") if alert.expected_spend is None else alert.expected_spend
+        by_silence = alert.cause is Cause.SILENCE
+        self._told.append((user, decided_ms, tier, by_silence, alert.churn_probability, spend))
 
     @property
     def window(self) -> Window:
@@ -83,8 +88,13 @@ class Tally:
         return Window(max((self._first_ms or 0) + horizon_ms, self._adapted_until_ms), self._last_ms, horizon_ms)
 
     def findings(self, curves: Curves, policy: Policy) -> Findings:
-        """The back-test. `curves` number their users as `chronicle` does."""
-        columns = [np.array(column) for column in zip(*self._told, strict=True)] or [np.zeros(0, np.int64)] * 5
+        """The back-test. `curves` number their users as `chronicle` does.
+
+        Amounts of several currencies cannot be added up: then nothing is known of spend.
+        """
+        columns = [np.array(column) for column in zip(*self._told, strict=True)] or [np.zeros(0, np.int64)] * 6
+        if len(self.currencies) > 1:
+            columns[-1] = np.full(len(self._told), np.nan)
         return examine(self.chronicle.history(), self.window, Alerts(*columns), curves, policy, self._target)
 
     def summary(self) -> dict[str, object]:

@@ -11,11 +11,11 @@ from consumer.core.calendar import DAY_MS
 H = 30
 
 
-def history(purchases: Mapping[int, Sequence[float]], spend: float = 10.0) -> History:
+def history(purchases: Mapping[int, Sequence[float]]) -> History:
     """Days on which each user bought."""
     user = np.array([user for user, days in purchases.items() for _ in days], np.int64)
     days = np.array([day for days in purchases.values() for day in days], np.float64)
-    return History.of(max(purchases) + 1, user, (days * DAY_MS).astype(np.int64), np.full(len(days), spend))
+    return History.of(max(purchases) + 1, user, (days * DAY_MS).astype(np.int64))
 
 
 def window(first: float, last: float) -> Window:

@@ -21,9 +21,10 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import cluster_main
 from confluent_kafka import Consumer, TopicPartition
 
+from bench.rivals.alerts import Alert
 from bench.rivals.command import PARTITIONS, Meter, Options, options
 from bench.rivals.decode import decode
-from bench.rivals.job import Alert, Job
+from bench.rivals.job import Job
 
 BATCH = 2_000
 _EPOCH = timedelta(seconds=10)

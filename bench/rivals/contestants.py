@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RIVALS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-RIVALS_JAR = ROOT / "bench" / "rivals" / "kafka-streams" / "target" / "rival.jar"
+RIVALS_JAVA = ROOT / "bench" / "rivals" / "kafka-streams"
+RIVALS_JAR = RIVALS_JAVA / "target" / "rival.jar"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def _python(name: str, title: str, module: str, *more: str, share: float = 1.0) 
 
 
 def _streams(mode: str) -> Contestant:
-    command = ("java", "-jar", str(RIVALS_JAR), "--mode", mode)
+    command = (str(RIVALS_JAVA / "run"), "--mode", mode)  # with the JVM's options as tuned
     return Contestant(f"streams-{mode}", f"Kafka Streams, {mode}, exactly once", command, (RIVALS_JAR,))
 
 

@@ -6,9 +6,9 @@ import msgspec
 from confluent_kafka import Consumer, Producer
 from redis import Redis
 
+from bench.rivals.alerts import Alert
 from bench.rivals.command import Meter, Options, options
 from bench.rivals.decode import Event
-from bench.rivals.job import Alert
 from bench.rivals.single import SingleJob
 
 
@@ -35,7 +35,7 @@ def run(chosen: Options, meter: Meter) -> None:
         event = decoder.decode(cast("bytes", message.value()))
         key = f"{chosen.group}:{event.user_id}"
         value, alert = job.process(event, cast("bytes | None", redis.hget(key, "state")))
-        redis.hset(key, "state", value)  # type: ignore[arg-type]  # bytes are sent as they are
+        redis.hset(key, "state", value)
         if alert:
             record = Alert(done, event.user_id, *alert).record(
                 cast("int", message.partition()), cast("int", message.offset())

@@ -6,18 +6,7 @@ import msgspec
 import numpy as np
 import xxhash
 
-from bench.rivals.job import (
-    AT,
-    COUNTED_AS,
-    COUNTS,
-    KIND_OF,
-    KINDS,
-    NEGATIVE_SENTIMENT,
-    PURCHASE,
-    REFUND,
-    SUMS,
-    Batch,
-)  # fmt: skip
+from bench.rivals.layout import KIND_OF, Batch, added_by
 
 
 class Event(msgspec.Struct, gc=False):
@@ -35,17 +24,6 @@ class Event(msgspec.Struct, gc=False):
     coupon: str | None = None
 
 
-def _counted_by_kind() -> np.ndarray:
-    """What an event of each kind adds to the counts: float64 (kinds, counts)."""
-    added = np.zeros((len(KINDS), len(COUNTS)))
-    added[:, AT["events"]] = 1
-    for kind, name in COUNTED_AS.items():
-        if name:
-            added[KIND_OF[kind], AT[name]] = 1
-    return added
-
-
-_COUNTED = _counted_by_kind()
 _decoder = msgspec.json.Decoder(list[Event])
 
 
@@ -57,23 +35,17 @@ def decode(values: Sequence[bytes]) -> Batch:
     kind = np.array([KIND_OF[event.event_type] for event in events], np.int64)
     time_ms = np.array([event.occurred_at for event in events], np.int64)
     hashes = np.array([xxhash.xxh3_64_intdigest(event.event_id.encode()) for event in events], np.uint64)
-    return Batch(list(row_of), row, time_ms, kind, hashes, _added(events, kind))
-
-
-def _added(events: list[Event], kind: np.ndarray) -> np.ndarray:
-    sums = np.array([(event.value, event.discount, event.dwell_ms) for event in events]).reshape(len(events), 3)
-    added = np.zeros((len(events), len(COUNTS) + len(SUMS)))
-    added[:, : len(COUNTS)] = _COUNTED[kind]
-    added[:, -5] = np.where(kind == PURCHASE, sums[:, 0], 0.0)
-    added[:, -4] = np.where(kind == REFUND, sums[:, 0], 0.0)
-    added[:, -3] = sums[:, 1]
-    added[:, -2] = sums[:, 2] / 1000.0
-    for index, event in enumerate(events):  # few have an opinion or a coupon
+    numbers = np.array([(event.value, event.discount, event.dwell_ms) for event in events]).reshape(-1, 3)
+    opinion, coupon = np.full(len(events), np.nan), np.zeros(len(events), np.bool_)
+    for index, event in enumerate(events):  # few have either
         if event.rating is not None or event.sentiment is not None:
-            opinion = event.sentiment if event.sentiment is not None else max(-1.0, ((event.rating or 0.0) - 3.0) / 2.0)
-            added[index, -1] = opinion
-            added[index, AT["opinions"]] = 1
-            added[index, AT["negative_texts"]] = opinion < NEGATIVE_SENTIMENT
-        if event.coupon is not None and kind[index] == PURCHASE:
-            added[index, AT["coupons"]] += 1
-    return added
+            opinion[index] = opinion_of(event)
+        if event.coupon is not None:
+            coupon[index] = True
+    added = added_by(kind, numbers[:, 0], numbers[:, 1], numbers[:, 2] / 1000.0, opinion, coupon)
+    return Batch(list(row_of), row, time_ms, kind, hashes, added)
+
+
+def opinion_of(event: Event) -> float:
+    """The given sentiment, else the stars, mapped to [-1, 1]."""
+    return event.sentiment if event.sentiment is not None else max(-1.0, ((event.rating or 0.0) - 3.0) / 2.0)

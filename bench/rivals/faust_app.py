@@ -63,7 +63,7 @@ async def serve(chosen: Options, meter: Meter) -> None:
             source = taken[alert.index].message
             await alerts.send(key=alert.user_id.encode(), value=alert.record(source.partition, source.offset))
 
-    @app.agent(events)  # type: ignore[untyped-decorator]
+    @app.agent(events)
     async def work(stream: Any) -> None:
         done = 0
         async with aclosing(stream.take_events(BATCH, within=_WAIT_S)) as batches:

@@ -1,20 +1,19 @@
 """Does the rival in Kafka Streams do the same job? Tokens and alerts beside those of Ebbtide's own core.
 
-    PYTHONPATH=. python bench/rivals/kafka_streams_parity.py
+    python -m bench.rivals.kafka_streams_parity
 
-A small log with all that is awkward (histories of more than 64 days, duplicates, late and very late events, refunds,
-reviews, records that are no events) goes through both. Tokens must be equal within 1e-5 after every event, and alerts
-must be the same but for those whose churn probability is within 1e-3 of a threshold.
+A small log with all that is awkward goes through both (histories of more than 64 days, duplicates, late and very late
+events, refunds, reviews, records that are no events). Tokens must be equal within 1e-5 after every event, and alerts
+must be the same but for those whose churn probability is within 1e-3 of a threshold: in both modes, at both deliveries,
+and with a restart in the middle, after which states come from the changelog. `make bench-java` first.
 """
 
 import argparse
 import asyncio
 import json
-import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +21,9 @@ import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.workload import Workload
+from bench.rivals.awkward_log import Record, awkward_log
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
-from consumer.core.calendar import DAY_MS
 from consumer.core.decode import Limits, decode
 from consumer.core.features import TOKEN_SIZE, tokens
 from consumer.core.fold import Fate
@@ -36,8 +34,8 @@ from consumer.settings import DEFAULT_MODEL_DIR, Settings
 FOLDER = Path(__file__).parent
 RUN = FOLDER / "kafka-streams" / "run"
 INPUT, PARTITIONS = "bench.events", 4
+IN_HALVES, RESTARTED = "bench.halves", "restarted"
 TOKEN_TOLERANCE, NEAR_THRESHOLD = 1e-5, 1e-3
-Record = tuple[bytes, bytes]
 Alert = tuple[str, str, int]  # user, tier, index of the deciding record
 
 
@@ -48,56 +46,6 @@ class Expected:
     tokens: list[np.ndarray]  # after each record: (days, TOKEN_SIZE); nothing where the record is not folded
     probability: np.ndarray  # after each record; NaN where it is not folded
     alerts: set[Alert]
-
-
-def awkward_log(seed: int) -> list[Record]:
-    """Some thousand records."""
-    chance = random.Random(seed)
-    log: list[Record] = []
-    for key, value in _busy_log(seed):
-        log.append((key, value))
-        if chance.random() < 0.02:
-            log.append(chance.choice(log[-40:]))  # a duplicate
-        if chance.random() < 0.05:
-            log.append(_late(key, value, len(log), chance))
-        if chance.random() < 0.05:
-            log.append(_telling(key, value, len(log), chance))
-    log.insert(100, (b"customer-broken", b'{"event_id": "x", "user_id"'))
-    log.insert(200, (b"customer-broken", b"[]"))
-    return log
-
-
-def _busy_log(seed: int) -> Iterator[Record]:
-    yield from Workload(events=2500, users=150, days=40, seed=seed).records()
-    for _, value in Workload(events=1200, users=25, days=40, seed=seed, history_days=70).records():
-        event = json.loads(value)
-        user = f"old-{event['user_id']}"
-        yield user.encode(), json.dumps(event | {"user_id": user, "event_id": f"old-{event['event_id']}"}).encode()
-
-
-def _changed(record: bytes, number: int, **changes: object) -> bytes:
-    return json.dumps(json.loads(record) | {"event_id": f"more-{number}"} | changes).encode()
-
-
-def _late(key: bytes, value: bytes, number: int, chance: random.Random) -> Record:
-    by_ms = chance.choice((DAY_MS // 24, DAY_MS // 2, DAY_MS - 1, 2 * DAY_MS))
-    return key, _changed(value, number, occurred_at=json.loads(value)["occurred_at"] - by_ms)
-
-
-def _telling(key: bytes, value: bytes, number: int, chance: random.Random) -> Record:
-    changes = chance.choice(
-        (
-            {"event_type": "refund", "value": 12.34},
-            {"event_type": "review", "sentiment": -0.7, "text": 'so \\ "so" ☂'},
-            {"event_type": "review", "rating": 1.5, "sentiment": None},
-            {"event_type": "purchase", "value": 0.1, "discount": 3.3, "coupon": "SPRING"},
-            {"event_type": "unsubscribe", "extra": {"nested": [1, {"deep": None}]}},
-            {"event_type": "campaign_received"},
-            {"event_type": "email_click"},
-            {"event_type": "remove_from_cart"},
-        )
-    )
-    return key, _changed(value, number, **changes)
 
 
 def expected(log: list[Record]) -> Expected:
@@ -138,11 +86,11 @@ def worst_token(log: list[Record], found: Expected, folder: Path) -> float:
     return worst
 
 
-async def produced(log: list[Record], kafka: str) -> dict[tuple[int, int], int]:
-    """The log in the input topic; which record is at which partition and offset."""
+async def produced(log: list[Record], topic: str, kafka: str) -> dict[tuple[int, int], int]:
+    """The log in a topic; which record is at which partition and offset."""
     producer = AIOKafkaProducer(bootstrap_servers=kafka)
     await producer.start()
-    sent = [await producer.send(INPUT, value, key=key) for key, value in log]
+    sent = [await producer.send(topic, value, key=key) for key, value in log]
     places = {(each.partition, each.offset): index for index, each in enumerate([await each for each in sent])}
     await producer.stop()
     return places
@@ -161,9 +109,9 @@ async def consumed(topic: str, kafka: str) -> list[dict[str, object]]:
     return alerts
 
 
-def run(kafka: str, output: str, events: int, *options: str) -> None:
-    """The rival, over the whole log."""
-    common = ["--bootstrap", kafka, "--input", INPUT, "--output", output, "--group", output]
+def run(kafka: str, topic: str, output: str, events: int, *options: str) -> None:
+    """The rival, over so many events of a topic."""
+    common = ["--bootstrap", kafka, "--input", topic, "--output", output, "--group", output]
     common += ["--model", str(DEFAULT_MODEL_DIR), "--events", str(events)]
     subprocess.run([RUN, *common, *options], check=True, stdout=subprocess.DEVNULL, timeout=120)
 
@@ -208,12 +156,16 @@ async def _compare_alerts(kafka: str, log: list[Record], found: Expected) -> boo
     }
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, *runs)])
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in (INPUT, IN_HALVES, RESTARTED, *runs)])
     await admin.close()
-    places = await produced(log, kafka)
+    places = await produced(log, INPUT, kafka)
     failed = False
     for output, options in runs.items():
-        await asyncio.to_thread(run, kafka, output, len(log), *options)
+        await asyncio.to_thread(run, kafka, INPUT, output, len(log), *options)
+    for half in log[: len(log) // 2], log[len(log) // 2 :]:  # offsets are as in the other topic
+        await produced(half, IN_HALVES, kafka)
+        await asyncio.to_thread(run, kafka, IN_HALVES, RESTARTED, len(half))
+    for output in (*runs, RESTARTED):
         alerts = await consumed(output, kafka)
         differences, unexplained = differing(alerts, places, found)
         print(f"{output}: {len(alerts)} alerts, {differences} differ, {unexplained} of them far from a threshold")

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from quixstreams import Application, State, message_context
 
+from bench.rivals.alerts import Alert
 from bench.rivals.command import Meter, Options, options
 from bench.rivals.decode import Event
-from bench.rivals.job import Alert
 from bench.rivals.single import SingleJob
 
 _STATE = b"customer"
@@ -47,7 +47,7 @@ def run(chosen: Options, meter: Meter) -> None:
         on_message_processed=count,
     )
 
-    def process(value: bytes, state: State) -> bytes | None:
+    def process(value: bytes, state: State[bytes, bytes]) -> bytes | None:
         meter.begin()
         event = decoder.decode(value)
         after, alert = job.process(event, state.get_bytes(_STATE))

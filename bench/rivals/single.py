@@ -12,24 +12,23 @@ from struct import Struct
 import numpy as np
 import xxhash
 
+from bench.rivals.alerts import Tiers
 from bench.rivals.command import POLICY
-from bench.rivals.decode import Event
-from bench.rivals.job import (
+from bench.rivals.decode import Event, opinion_of
+from bench.rivals.layout import (
     AT,
     COUNTED_AS,
     COUNTS,
     DAY_MS,
-    HALF_LIVES_DAYS,
     MAX_DAYS,
     NEGATIVE_SENTIMENT,
     NO_DAY,
     RECENT_IDS,
     SESSION_GAP_MS,
-    TOKEN_SIZE,
     TRENDS,
-    Model,
-    Tiers,
-)
+)  # fmt: skip
+from bench.rivals.model import Model
+from bench.rivals.tokens import HALF_LIVES_DAYS, TOKEN_SIZE
 
 _HEAD = Struct(f"<BBIqqiii{TRENDS}f{len(COUNTS)}H5d{RECENT_IDS}Q")
 _TOKEN = Struct(f"<{TOKEN_SIZE}f")
@@ -67,13 +66,21 @@ class Customer:
             return Customer(*scalars, [0.0] * TRENDS, [0] * len(COUNTS), [0.0] * 5, [0] * RECENT_IDS, b"")
         kept = _HEAD.unpack_from(value)
         counts_from, sums_from = _SCALARS + TRENDS, _SCALARS + TRENDS + len(COUNTS)
+        next_id, tier, purchases, first_ms, last_ms, day, last_day, purchase_day = kept[:_SCALARS]
         return Customer(
-            *kept[:_SCALARS],
-            list(kept[_SCALARS:counts_from]),
-            list(kept[counts_from:sums_from]),
-            list(kept[sums_from:_IDS_FROM]),
-            list(kept[_IDS_FROM:]),
-            value[_HEAD.size :],
+            next_id,
+            tier,
+            purchases,
+            first_ms,
+            last_ms,
+            day,
+            last_day,
+            purchase_day,
+            trends=list(kept[_SCALARS:counts_from]),
+            counts=list(kept[counts_from:sums_from]),
+            sums=list(kept[sums_from:_IDS_FROM]),
+            recent_ids=list(kept[_IDS_FROM:]),
+            closed=value[_HEAD.size :],
         )
 
     def pack(self) -> bytes:
@@ -133,7 +140,7 @@ class Customer:
         sums[2] = round(sums[2] + event.discount, 4)
         sums[3] = round(sums[3] + event.dwell_ms / 1000.0, 4)
         if event.rating is not None or event.sentiment is not None:
-            opinion = event.sentiment if event.sentiment is not None else max(-1.0, ((event.rating or 0.0) - 3.0) / 2.0)
+            opinion = opinion_of(event)
             sums[4] = round(sums[4] + opinion, 4)
             counts[_OPINIONS] += 1
             counts[_NEGATIVE] += opinion < NEGATIVE_SENTIMENT

@@ -9,7 +9,6 @@ from consumer.backtest.bootstrap import number
 from consumer.backtest.comparison import DAILY, EARLY_RULE, OURS, RULE, Contest, Method, Standing
 from consumer.backtest.history import History
 from consumer.backtest.judging import Raised, Window, first_alerts, lost_stretches
-from consumer.backtest.money import expected_spend
 from consumer.backtest.recording import Curves
 from consumer.backtest.reliability import Band, reliability
 from consumer.backtest.rivals import DailyJob, ModelScore, RuleScore, best_rule, rule_scores
@@ -23,13 +22,14 @@ from schemas.alert import Tier
 
 @dataclass(frozen=True)
 class Alerts:
-    """M alerts in the order in which they were published."""
+    """M alerts in the order in which they lie in their file."""
 
     user: np.ndarray  # int64 (M,), as the chronicle numbers them
     at_ms: np.ndarray  # int64 (M,)
     tier: np.ndarray  # int64 (M,): index into TIERS
     by_silence: np.ndarray  # bool (M,)
     probability: np.ndarray  # float64 (M,)
+    expected_spend: np.ndarray  # float64 (M,), as published; NaN: not known
 
     def stretches(self, history: History) -> np.ndarray:
         """The stretch that each belongs to.
@@ -63,7 +63,6 @@ class Findings:
     job: DailyJob
     thresholds: list[ModelScore]
     bands: list[Band]
-    spend: np.ndarray  # by stretch, see `expected_spend`
     lost: int  # customers lost, see `lost_stretches`
     target: Target
     seed: int
@@ -86,9 +85,13 @@ class Findings:
         return Raised(stretch[first], self.alerts.at_ms[first])
 
     def money(self, level: Level) -> tuple[float, float]:
-        """Expected spend in a horizon of those alerted rightly, and of all alerted; NaN where there are no values."""
-        spend = self.spend[level.judged.stretch]
-        return float(spend[level.judged.are_right(self.history, self.window)].sum()), float(spend.sum())
+        """What those alerted rightly were expected to spend, and all alerted, as their alerts say; NaN: not known."""
+        judged = self.window.holds(self.history.time_ms[level.everyone.stretch], level.everyone.at_ms)
+        spend = self.alerts.expected_spend[level.first[judged]]
+        if np.isnan(spend).all():
+            return np.nan, np.nan
+        right = level.judged.are_right(self.history, self.window)
+        return float(np.nansum(spend[right])), float(np.nansum(spend))
 
     def as_json(self) -> dict[str, object]:
         """As `summary.json` has it."""
@@ -140,7 +143,6 @@ def examine(
         job,
         list(job.scores()),
         reliability(history, window, policy, curves),
-        expected_spend(history, window.horizon_ms),
         len(lost_stretches(history, window)),
         target,
         seed,

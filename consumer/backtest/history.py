@@ -17,20 +17,19 @@ class History:
     users: int  # who did anything, whether it counts or not
     user: np.ndarray  # int64 (P,), from 0 on
     time_ms: np.ndarray  # int64 (P,)
-    spend: np.ndarray  # float64 (P,); NaN where the log does not say, or where nothing was bought
     number: np.ndarray  # int64 (P,): how many of them the user has had by then
     next_ms: np.ndarray  # int64 (P,); `NEVER_MS` where there is none
 
     @classmethod
-    def of(cls, users: int, user: np.ndarray, time_ms: np.ndarray, spend: np.ndarray) -> "History":
+    def of(cls, users: int, user: np.ndarray, time_ms: np.ndarray) -> "History":
         """From target events in any order."""
         order = np.lexsort((time_ms, user))
-        user, time_ms, spend = user[order], time_ms[order], spend[order]
+        user, time_ms = user[order], time_ms[order]
         is_first = np.diff(user, prepend=-1) != 0
         first = np.maximum.accumulate(np.where(is_first, np.arange(len(user)), 0))
         next_ms = np.append(time_ms[1:], NEVER_MS)
         next_ms[np.append(is_first[1:], True)] = NEVER_MS
-        return cls(users, user, time_ms, spend, np.arange(len(user)) - first + 1, next_ms)
+        return cls(users, user, time_ms, np.arange(len(user)) - first + 1, next_ms)
 
     def stretch_of(self, user: np.ndarray, at_ms: np.ndarray) -> np.ndarray:
         """The stretch that each user was in at each instant; -1 before the first target event."""
@@ -60,23 +59,17 @@ class Chronicle:
 
     def __init__(self) -> None:
         self.users: dict[str, int] = {}
-        self.currencies: set[str] = set()
-        self._user, self._time_ms, self._spend = array("q"), array("q"), array("d")
+        self._user, self._time_ms = array("q"), array("q")
 
     def user(self, user_id: str) -> int:
         """The number of a user."""
         return self.users.setdefault(user_id, len(self.users))
 
-    def stayed(self, user_id: str, time_ms: int, spend: float | None, currency: str | None) -> None:
+    def stayed(self, user_id: str, time_ms: int) -> None:
         """A customer bought, or did what else counts as staying."""
-        if currency:
-            self.currencies.add(currency)
         self._user.append(self.user(user_id))
         self._time_ms.append(time_ms)
-        self._spend.append(float("nan") if spend is None else spend)
 
     def history(self) -> History:
-        """All target events so far; amounts of several currencies cannot be added up, and are left out."""
-        user, time_ms, spend = (np.array(column) for column in (self._user, self._time_ms, self._spend))
-        spend = spend if len(self.currencies) <= 1 else np.full(len(spend), np.nan)
-        return History.of(len(self.users), user, time_ms, spend)
+        """All target events so far."""
+        return History.of(len(self.users), np.array(self._user), np.array(self._time_ms))

@@ -32,6 +32,7 @@ class Shop:
     name: str
     currency: str
     summary: Mapping[str, Any]  # as in summary.json
+    spend_days: float  # in which customers are expected to spend what their alerts say
 
 
 def write_page(out: Path, shop: Shop, findings: Findings, manifest: Manifest, alerts_file: Path) -> Path:

@@ -1,18 +1,15 @@
 """Keeps the curves of a replay, so that a daily job of the same model can be judged without scoring again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from consumer.backtest.history import Chronicle
 from consumer.batch import Slice, Stored, Worker
-from consumer.core.events import Events
-from consumer.core.gate import Gate
 from consumer.core.state import BINS, States
+from consumer.policy_tape import Tape
 from consumer.ports import Position, Step
-from consumer.scoring import Engine, Findings
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,13 @@ class Curves:
     last_target_ms: np.ndarray  # int64 (N,)
     target_events: np.ndarray  # int64 (N,)
     log_hazards: np.ndarray  # float32 (N, BINS)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Curves"]) -> "Curves":
+        """One after the other."""
+        none = np.zeros(0, np.int64)
+        parts = [Curves(none, none, none, none, none, np.zeros((0, BINS), np.float32)), *parts]
+        return Curves(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curves)))
 
     def take(self, index: np.ndarray) -> "Curves":
         """Some rows."""
@@ -63,23 +67,7 @@ class Recorder:
 
     def curves(self) -> Curves:
         """Everything so far."""
-        none = np.zeros(0, np.int64)
-        parts = [Curves(none, none, none, none, none, np.zeros((0, BINS), np.float32)), *self._parts]
-        return Curves(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curves)))
-
-
-@dataclass(frozen=True)
-class RecordingEngine(Engine):
-    """The engine, watched."""
-
-    recorder: Recorder = field(kw_only=True)
-
-    def _after_fold(
-        self, states: States, events: Events, index: np.ndarray, gate: Gate | None, entries: np.ndarray | None
-    ) -> Findings:
-        found = super()._after_fold(states, events, index, gate, entries)
-        self.recorder.add(states, events.row)
-        return found
+        return Curves.joined(self._parts)
 
 
 @dataclass(frozen=True)
@@ -99,9 +87,22 @@ class RecordingWorker(Worker):
 def recording(worker: Worker, chronicle: Chronicle) -> tuple[RecordingWorker, Recorder]:
     """`worker`, but what it computes is kept."""
     recorder = Recorder(chronicle)
-    engine = RecordingEngine(**_values(worker.engine), recorder=recorder)
-    return RecordingWorker(**_values(worker) | {"engine": engine}, recorder=recorder), recorder
+    engine = replace(worker.engine, observer=recorder)
+    return RecordingWorker(engine, worker.messages, worker.telemetry, worker.watermark_delay_ms, recorder), recorder
 
 
-def _values(whole: Engine | Worker) -> dict[str, Any]:
-    return {each.name: getattr(whole, each.name) for each in fields(whole)}
+def curves_on(tapes: Iterable[Tape], numbers: np.ndarray) -> Curves:
+    """The same of a log that was only scored; `numbers` (U,) are those of its users in a chronicle."""
+    return Curves.joined(
+        [
+            Curves(
+                user=numbers[tape.user[tape.row]],
+                at_ms=tape.seen["last_ms"],
+                day=tape.last_day.astype(np.int64),
+                last_target_ms=tape.seen["last_target_ms"],
+                target_events=tape.seen["target_events"].astype(np.int64),
+                log_hazards=tape.log_hazards,
+            )
+            for tape in tapes
+        ]
+    )

@@ -90,8 +90,8 @@ class DailyJob:
         """From the curve after every event."""
         rules = policy.rules
         curves = curves.take(np.lexsort((curves.at_ms, curves.day, curves.user)))
-        same_user = np.append(np.diff(curves.user) == 0, False)
-        curves = curves.take(np.flatnonzero(~(same_user & np.append(np.diff(curves.day) == 0, False))))
+        is_last = np.append((np.diff(curves.user) != 0) | (np.diff(curves.day) != 0), True)[: len(curves.user)]
+        curves = curves.take(np.flatnonzero(is_last))
         end_day = int(policy.calendar.day_of(np.array([window.until_ms]))[0])
         same_user = np.append(np.diff(curves.user) == 0, False)[: len(curves.user)]
         next_day = np.where(same_user, np.append(curves.day[1:], 0)[: len(curves.user)], end_day)

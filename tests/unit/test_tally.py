@@ -4,8 +4,13 @@ import json
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from consumer.backtest.recording import Curves
+from consumer.core.calendar import Calendar
+from consumer.core.policy import Policy, PolicyRules
+from consumer.core.state import BINS
 from consumer.tally import Tally
 from schemas.manifest import Manifest, TrainingData, load_manifest
 from support import event
@@ -67,6 +72,20 @@ def test_by_activity_whoever_looks_has_stayed(manifest: Manifest) -> None:
         assert summary["target"] == target
         groups: dict[str, dict[str, int]] = summary["stayed_within_horizon"]  # type: ignore[assignment]
         assert groups["not alerted"]["stayed"] == stayed
+
+
+def test_amounts_of_several_currencies_are_left_out(manifest: Manifest) -> None:
+    """They cannot be added up: of one currency the page can say what is at stake, of two it cannot."""
+    alert = json.loads(Path("schemas/examples/retention-alert.json").read_text())
+    for currencies, known in ((("EUR", "EUR"), True), (("EUR", "USD"), False)):
+        told = Tally(manifest)
+        for number, currency in enumerate(currencies):
+            told.event(event("anna", "purchase", JANUARY_MS + number, value=9.0, currency=currency)[1] or b"")
+        told.alert(json.dumps(alert).encode())
+        none = np.zeros(0, np.int64)
+        curves = Curves(none, none, none, none, none, np.zeros((0, BINS), np.float32))
+        found = told.findings(curves, Policy(PolicyRules((0.5, 0.7), rearm=0.4), Calendar()))
+        assert np.isfinite(found.alerts.expected_spend).all() == known
 
 
 def test_an_adapted_model_is_judged_after_what_it_was_adapted_to(manifest: Manifest) -> None:

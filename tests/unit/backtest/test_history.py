@@ -10,21 +10,12 @@ def test_purchases_come_in_any_order() -> None:
     """A purchase knows its number, and when the same customer buys next."""
     chronicle = Chronicle()
     for name, day in (("b", 7), ("a", 9), ("b", 2), ("a", 1), ("a", 4)):
-        chronicle.stayed(name, day * DAY_MS, float(day), "EUR")
+        chronicle.stayed(name, day * DAY_MS)
     history = chronicle.history()
     assert (history.users, chronicle.users) == (2, {"b": 0, "a": 1})
     assert (history.time_ms // DAY_MS).tolist() == [2, 7, 1, 4, 9]
     assert history.number.tolist() == [1, 2, 1, 2, 3]
     assert history.next_ms.tolist() == [7 * DAY_MS, NEVER_MS, 4 * DAY_MS, 9 * DAY_MS, NEVER_MS]
-    assert history.spend.tolist() == [2.0, 7.0, 1.0, 4.0, 9.0]
-
-
-def test_amounts_of_several_currencies_are_left_out() -> None:
-    """They cannot be added up."""
-    chronicle = Chronicle()
-    for currency in ("EUR", "USD"):
-        chronicle.stayed("a", 0, 1.0, currency)
-    assert np.isnan(chronicle.history().spend).all()
 
 
 def test_nothing_happened() -> None:
@@ -37,7 +28,7 @@ def test_the_stretch_is_that_of_the_last_purchase() -> None:
     """For random purchases, users without any and instants before the first, as a plain loop finds it."""
     rng = np.random.default_rng(1)
     user, time_ms = rng.integers(0, 9, 60), rng.integers(0, 40, 60)
-    history = History.of(12, user, time_ms, np.zeros(60))
+    history = History.of(12, user, time_ms)
     who, at_ms = rng.integers(0, 12, 300), rng.integers(-2, 45, 300)
     found = history.stretch_of(who, at_ms)
     for each, at, stretch in zip(who, at_ms, found, strict=True):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consumer.adapters.clock import ManualClock
 from consumer.adapters.metrics import Metrics
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.assembly import build_worker
@@ -20,7 +21,8 @@ from consumer.backtest.rivals import DailyJob
 from consumer.concluding import ALERTS_FILE, Conclusion, log_name
 from consumer.concluding_view import how_compared
 from consumer.core.calendar import DAY_MS
-from consumer.replay import curves_of, replay
+from consumer.event_log import EventLog
+from consumer.replay import curves_of, replay, run_through
 from consumer.settings import Settings, load_settings
 from consumer.tables import how_judged
 from consumer.tally import Tally
@@ -49,17 +51,16 @@ def done(shop: Path, settings: Settings) -> Conclusion:
     return found
 
 
-def curves_and_tally(shop: Path, settings: Settings, max_batch_records: int) -> tuple[Curves, Tally]:
+def curves_and_tally(shop: Path, settings: Settings) -> tuple[Curves, Tally]:
     tally = Tally(verified_manifest(settings.model_dir))
     for _, value in read_events(shop):
         tally.event(value)
-    chosen = settings.model_copy(update={"max_batch_records": max_batch_records})
-    return curves_of(shop, tally, chosen), tally
+    return curves_of(shop, tally, settings), tally
 
 
 @pytest.fixture(scope="module")
 def whole(shop: Path, settings: Settings) -> tuple[Curves, Tally]:
-    return curves_and_tally(shop, settings, 2_000)
+    return curves_and_tally(shop, settings)
 
 
 def test_there_is_a_curve_after_every_event(whole: tuple[Curves, Tally]) -> None:
@@ -73,10 +74,15 @@ def test_there_is_a_curve_after_every_event(whole: tuple[Curves, Tally]) -> None
     assert np.array_equal(bought.target_events, history.number)
 
 
-def test_curves_do_not_depend_on_the_batches(whole: tuple[Curves, Tally], shop: Path, settings: Settings) -> None:
-    """However the log is cut, to the last bit."""
-    cut, _ = curves_and_tally(shop, settings, 97)
-    assert np.array_equal(whole[0].by_user().log_hazards, cut.by_user().log_hazards)
+def test_curves_do_not_depend_on_the_way(whole: tuple[Curves, Tally], shop: Path, settings: Settings) -> None:
+    """A log that is only scored has those of the whole pipeline, however it is cut, to the last bit."""
+    chosen, tally = settings.model_copy(update={"max_batch_records": 97}), whole[1]
+    records = EventLog(shop, settings.timezone, 3).records(2**41, Tally(verified_manifest(settings.model_dir)))
+    worker, clock = build_worker(settings, Metrics()), ManualClock(2**41)
+    cut = run_through(records, 3, worker, tally, chosen, clock, lambda _: None).by_user()
+    scored = whole[0].by_user()
+    for each in fields(Curves):
+        assert np.array_equal(getattr(scored, each.name), getattr(cut, each.name))
 
 
 def test_the_daily_job_alerts_on_the_midnight_after_ours(
@@ -167,7 +173,24 @@ def test_examples_are_whole_alerts(done: Conclusion, shop: Path) -> None:
         assert RetentionAlert.model_validate_json(json.dumps(each.alert)).horizon_days == 30
         days = re.search(r"(\d+) days later", each.outcome)
         assert each.is_right == (not days or int(days[1]) >= 30)
+        bought = [
+            at for user, kind, at, _ in shop_rows() if each.alert["user_id"].endswith(user) and kind == "purchase"
+        ]
+        assert each.last_target == max(at for at in bought if at <= each.alert["decided_at"])
     assert {each.is_right for each in found} == {True, False}
+
+
+def test_money_is_what_the_alerts_say(done: Conclusion, shop: Path) -> None:
+    """Of those judged, by the one definition of expected spend there is; unknown where currencies are mixed."""
+    alerts = [json.loads(line) for line in (shop.parent / "out" / ALERTS_FILE).read_text().splitlines()]
+    for level in done.findings.levels:
+        judged = done.findings.window.holds(done.findings.history.time_ms[level.everyone.stretch], level.everyone.at_ms)
+        told = sum(alerts[index]["expected_spend"] for index in level.first[judged].tolist())
+        right, everyone = done.findings.money(level)
+        assert everyone == pytest.approx(told)
+        assert 0 < right < everyone
+    unknown = replace(done.findings.alerts, expected_spend=np.full(len(alerts), np.nan))
+    assert np.isnan(replace(done.findings, alerts=unknown).money(done.findings.levels[0])).all()
 
 
 def test_names_are_escaped(done: Conclusion, shop: Path) -> None:
@@ -179,7 +202,7 @@ def test_names_are_escaped(done: Conclusion, shop: Path) -> None:
     (shop.parent / "marked.jsonl").write_text(alerts)
     manifest = verified_manifest(Path(load_settings().model_dir))
     page = write_page(
-        shop.parent, Shop("<i>", "EUR", done.summary), done.findings, manifest, shop.parent / "marked.jsonl"
+        shop.parent, Shop("<i>", "EUR", done.summary, 365.0), done.findings, manifest, shop.parent / "marked.jsonl"
     )
     assert "<script>" not in page.read_text()
     assert "&lt;script&gt;" in page.read_text()
@@ -204,7 +227,7 @@ def test_by_activity_alerts_are_judged_by_activity(shop: Path, tiny_model: Path)
     done, _ = replay(log, shop.parent / "browsed", settings, 2)
     history = done.findings.history
     assert len(history.user) == 2 * len(bought)
-    curves, _ = curves_and_tally(log, settings, 2_000)
+    curves, _ = curves_and_tally(log, settings)
     assert np.array_equal(curves.by_user().at_ms, history.time_ms)
     assert np.array_equal(curves.by_user().target_events, history.number)
     assert done.page is not None

@@ -44,6 +44,7 @@ final class RiskProcessor implements Processor<byte[], byte[], byte[], byte[]> {
         node = ((InternalProcessorContext<?, ?>) context).currentNode();
         users = context.getStateStore(UserCache.NAME);
         users.connect(context.getStateStore(STORE), this::beforeCommit);
+        undecided.clear();
         context.schedule(Duration.ofMillis(options.batchMs()), PunctuationType.WALL_CLOCK_TIME, now -> punctuate());
     }
 

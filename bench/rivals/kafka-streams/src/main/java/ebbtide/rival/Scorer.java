@@ -12,7 +12,7 @@ import java.util.List;
  * to the next longer one where the padding costs less than a run.
  */
 final class Scorer {
-    private static final int RUN_TOKENS = Integer.getInteger("rival.runTokens", 768);
+    private static final int RUN_TOKENS = Integer.getInteger("rival.runTokens", 1024);
     private static final int RUN_COSTS_TOKENS = 30;
     private final Bucket[] bucketOf = new Bucket[UserState.MAX_DAYS + 1];
     private final List<Bucket> buckets = new ArrayList<>();

@@ -43,7 +43,7 @@ final class Tuning {
     private static void producer(Map<String, Object> config, Options options) {
         put(config, false, ProducerConfig.COMPRESSION_TYPE_CONFIG, options.compression());
         put(config, false, ProducerConfig.BATCH_SIZE_CONFIG, 256 * KIB);
-        put(config, false, ProducerConfig.LINGER_MS_CONFIG, options.isBatched() ? 100 : 5);
+        put(config, false, ProducerConfig.LINGER_MS_CONFIG, options.isExactlyOnce() ? 100 : 5); // commits do not wait for it
         put(config, false, ProducerConfig.BUFFER_MEMORY_CONFIG, 64L * MIB);
         put(config, false, ProducerConfig.SEND_BUFFER_CONFIG, MIB);
     }

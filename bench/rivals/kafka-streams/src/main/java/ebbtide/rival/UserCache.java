@@ -91,6 +91,7 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
     public void clearCache() {
         users.clear();
         changed.clear();
+        daysKept = 0;
     }
 
     @Override
@@ -105,12 +106,14 @@ final class UserCache implements StateStore, CachedStateStore<Bytes, byte[]> {
 
     @Override
     public void init(StateStoreContext context, StateStore root) {
+        clearCache(); // a task that has failed is begun anew with the same store
         context.register(root, (key, value) -> {});
         open = true;
     }
 
     @Override
     public void close() {
+        clearCache();
         open = false;
     }
 
