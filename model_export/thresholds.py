@@ -41,7 +41,7 @@ def thresholds(
     horizon_days: float,
     budget: Budget = DEFAULT_BUDGET,
 ) -> Thresholds:
-    """The lowest thresholds within `budget`, or half of all silent if less; critical: within two thirds of it.
+    """The lowest thresholds within `budget`, or half of all silent if that is less; critical: within two thirds of it.
 
     `after_purchase` (N, bins): calibrated log-hazards right after purchases; `purchases_share`: purchase days per
     horizon and active customer, one for all or each purchase's own shop's (N,).
