@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from consumer.scoring import Engine, Findings
 from consumer.spending import Spending, day_ends, in_parts, pieces
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
+_KEY_AND_VALUE = attrgetter("key", "value")
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def decode_slices(
     return {
         partition: Slice(
             records,
-            decode([(record.key, record.value) for record in records], now_ms, limits),
+            decode([*map(_KEY_AND_VALUE, records)], now_ms, limits),
             reads[partition],
         )
         for partition, records in batch.items()
@@ -61,11 +63,7 @@ class Worker:
         states = users.unpack(stored)
         before = _counted(states)
         events = _joined([part.decoded.events for part in batch.values()], users.starts)
-        origins = [
-            Origin(partition, part.records[index])
-            for partition, part in batch.items()
-            for index in part.decoded.index.tolist()
-        ]
+        origins = _Origins(batch)
         reached_ms = {
             partition: watermarks(part.decoded.events, stand[partition].watermark_ms, self.watermark_delay_ms)
             for partition, part in batch.items()
@@ -151,6 +149,20 @@ class Worker:
             self.telemetry.records(Fate(value).name.lower(), int(count))
         rejected = [each for part in batch.values() for each in part.decoded.rejected]
         self.telemetry.records("rejected", len(rejected))
+
+
+class _Origins:
+    """Which record each event of a joint batch came from."""
+
+    def __init__(self, batch: Mapping[int, Slice]) -> None:
+        self._parts = [*batch.items()]
+        self._ends = np.cumsum([len(part.decoded.index) for part in batch.values()])
+
+    def __getitem__(self, event: int) -> Origin:
+        number = int(np.searchsorted(self._ends, event, side="right"))
+        partition, part = self._parts[number]
+        place = event - int(self._ends[number]) + len(part.decoded.index)
+        return Origin(partition, part.records[part.decoded.index[place]])
 
 
 @dataclass(frozen=True)

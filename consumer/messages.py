@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from consumer.core.alerts import AlertContext, Evidence, build_alert, build_outcome, build_score, instant
 from consumer.core.decode import Rejection
@@ -26,6 +27,13 @@ class Origin:
 
     partition: int
     record: Record
+
+
+class Origins(Protocol):
+    """The origin of each event of a batch."""
+
+    def __getitem__(self, event: int) -> Origin:
+        """Of event number `event`."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Messages:
         evidence: Sequence[Evidence],
         users: Sequence[str],
         partition_of_row: Sequence[int],
-        origins: Sequence[Origin],
+        origins: Origins,
         now_ms: int,
     ) -> Outgoing:
         """Alert records by partition, each user's in order of decision, with the trigger of each after it."""

@@ -46,7 +46,7 @@ class Rules:
     limits: Limits = Limits()
     pace: CommitPace = field(default_factory=CommitPace)
     claims: ClaimRules = field(default_factory=ClaimRules)
-    max_batch_records: int = 2_000
+    max_batch_records: int = 10_000
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000
     watermark_delay_ms: int = 60_000

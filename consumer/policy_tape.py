@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from consumer.core.events import Events, rounds
-from consumer.core.fold import Fate, fold_round
+from consumer.core.fold import open_runs
 from consumer.core.policy import Decisions, Policy
+from consumer.core.runs import Runs
 from consumer.core.state import BINS, HEADER, USER_DAY, States, empty_states, reset
 from consumer.scoring import Engine, is_complaint
 
@@ -98,13 +99,15 @@ def _recorded(engine: Engine, events: Events, user: np.ndarray) -> Tape:
     entries = scorer.cache.entries([str(each) for each in user.tolist()])
     parts, seen, days, hazards = [events.take(np.arange(0))], [states.header[list(_SEEN)][:0]], [], []
     for index in rounds(events.row):
-        part = events.take(index)
-        part = part.take(fold_round(states, part, engine.fold_rules) == Fate.FOLDED)
+        opened = open_runs(states, events, Runs.singles(index), engine.fold_rules)
+        part = opened.events
+        scored = scorer.score_runs(states, opened, entries[part.row])
+        opened.close(states, opened.runs.count, engine.fold_rules)
+        scored.remember(states, opened.runs.first)
         parts.append(part)
         seen.append(states.header[list(_SEEN)][part.row])
         days.append(states.last_day(part.row))
-        is_late = part.time_ms < states.header["last_ms"][part.row]
-        hazards.append(scorer.score_after_events(states, part.row, entries[part.row], is_late))
+        hazards.append(scored.hazards)
     folded = Events.concatenate(parts)
     return Tape(
         user=user,

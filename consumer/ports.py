@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, astuple, dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from schemas.outcome import OutcomeRecord
 NOT_BEGUN_MS = -1  # watermark of a partition in which nothing was folded yet
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record read from the input topic."""
 
     offset: int

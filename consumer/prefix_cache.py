@@ -106,11 +106,11 @@ class PrefixCache:
     def memory(self, numbers: np.ndarray, days: int) -> np.ndarray:
         """What is kept of the first `days` days of some entries: (R, layers, days, width); zero beyond an entry's."""
         pool, slot = self.table["pool"][numbers], self.table["slot"][numbers]
-        if (pool == pool[0]).all() and days <= CAPACITIES[pool[0]]:
+        if pool[0] >= 0 and days <= CAPACITIES[pool[0]] and (pool == pool[0]).all():
             kept: np.ndarray = self._pools[pool[0]].memory[slot, :, :days]
             return kept
         result = np.zeros((len(numbers), self.shape.layers, days, self.shape.width), self.shape.dtype)
-        for index in np.unique(pool).tolist():
+        for index in np.unique(pool[pool >= 0]).tolist():
             rows, held = np.flatnonzero(pool == index), min(days, CAPACITIES[index])
             result[rows, :, :held] = self._pools[index].memory[slot[rows], :, :held]
         return result
@@ -145,8 +145,9 @@ class PrefixCache:
             for before in np.unique(old_pool[rows]).tolist() if keeps else ():
                 part = np.flatnonzero(old_pool[rows] == before)
                 if before >= 0:
-                    held = self._pools[before].memory[old_slot[rows[part]]]
-                    self._pools[index].memory[slots[part], :, : held.shape[2]] = held
+                    held = min(CAPACITIES[before], CAPACITIES[index])
+                    kept = self._pools[before].memory[old_slot[rows[part]], :, :held]
+                    self._pools[index].memory[slots[part], :, :held] = kept
             self.table["pool"][numbers[rows]], self.table["slot"][numbers[rows]] = index, slots
         self._give_back(old_pool[moves], old_slot[moves])
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from consumer.core.context import BLOCK_DAYS, first_read, left_aligned
 from consumer.core.features import Days, tokens_of, walked
-from consumer.core.state import BINS, MAX_DAYS, NO_DAY, RECENT_IDS, States
+from consumer.core.fold import Opened
+from consumer.core.state import BINS, MAX_DAYS, NO_DAY, States
 from consumer.core.trends import advanced, increments
 from consumer.ports import Scorer
 from consumer.prefix_cache import CAPACITIES, PrefixCache
@@ -40,35 +41,45 @@ class PrefixScorer:
             hazards[part] = self.model.prefill(given.tokens, given.lengths)[0]
         return hazards
 
-    def score_after_events(
-        self, states: States, rows: np.ndarray, entries: np.ndarray, is_late: np.ndarray
-    ) -> np.ndarray:
-        """The same of users (no row twice) who have each had one event since they were scored the last time, if ever.
+    def score_runs(self, states: States, opened: Opened, entries: np.ndarray) -> "Scored":
+        """The same after each event of runs (no user twice) whose days are open and not closed yet.
 
-        `entries` (R,) are their numbers in the cache; an event that `is_late` (R,) may have changed a past day.
+        `entries` (R,) are the users' numbers in the cache. `Scored.remember` keeps what comes of them.
         """
-        hazards = np.empty((len(rows), BINS), np.float32)
-        hit, past = self._remembered(states, rows, entries, is_late)
-        hits, misses = np.flatnonzero(hit), np.flatnonzero(~hit)
-        self.cache.hits += len(hits)
-        self.cache.prefills += len(misses)
-        if len(hits):
-            hazards[hits] = self._step(states, rows[hits], entries[hits], past[hits])
+        runs, rows = opened.runs, opened.rows
+        last = states.header["days"][rows].astype(np.int64) - 1
+        today, is_late = opened.today, opened.slot < last
+        if is_late.any():  # a past day changes: it is closed before the score, which is of the last day as it was
+            late = np.flatnonzero(is_late)
+            states.days[rows[late], opened.slot[late]] = today[runs.first[late]]
+            today = today.copy()
+            today[runs.first[late]] = states.days[rows[late], last[late]]
+        hit, before = self._remembered(states, rows, entries, is_late)
+        misses = np.flatnonzero(~hit)
+        self.cache.hits += len(today)
         for part in _by_length(states.header["days"][rows[misses]]):
-            some = misses[part]
-            hazards[some] = self._prefill(states, rows[some], entries[some])
-        table, header = self.cache.table, states.header
-        table["events"][entries] = header["events"][rows]
-        table["last_id"][entries] = states.last_id(rows)
-        return hazards
+            self._prefill(states, rows, entries, misses[part], before)
+        run = runs.run
+        day_before = states.days["day"][rows, np.maximum(last - 1, 0)]
+        earlier = np.where(last > 0, day_before, states.header["evicted_day"][rows])
+        day = today["day"][runs.first]
+        gap_days, purchase_gap_days = _gap(day, earlier), _gap(day, before.purchase_day)
+        trends = advanced(before.trends[run], gap_days[run], increments(today))
+        token = tokens_of(Days(today, gap_days[run], purchase_gap_days[run], trends))
+        hazards = np.empty((len(run), BINS), np.float32)
+        memory = np.empty((len(run), self.cache.shape.layers, self.cache.shape.width), self.cache.shape.dtype)
+        for part in _by_past(before.days[run]):
+            past = before.days[run[part]]
+            kept = self.cache.memory(entries[run[part]], max(int(past.max()), 1))
+            hazards[part], memory[part] = self.model.step(token[part], kept, past)
+        return Scored(self.cache, rows, entries, before, today, trends, memory, hazards)
 
     def _remembered(
         self, states: States, rows: np.ndarray, entries: np.ndarray, is_late: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Whose entry holds all days before the open one, bool (R,), and how many these are, int64 (R,)."""
+    ) -> tuple[np.ndarray, "_Before"]:
+        """Whose entry holds all days before the open one, bool (R,), and what it says of them."""
         header, entry = states.header, self.cache.table[entries]
-        before_last = header["recent_ids"][rows, (header["next_id"][rows].astype(np.int64) - 2) % RECENT_IDS]
-        is_next = (header["events"][rows] == entry["events"] + 1) & (before_last == entry["last_id"])
+        same = (header["events"][rows] == entry["events"]) & (states.last_id(rows) == entry["last_id"])
         last = header["days"][rows].astype(np.int64) - 1
         day = states.days["day"]
         is_open = day[rows, last] == entry["last_day"]
@@ -80,61 +91,71 @@ class PrefixScorer:
         begins = np.where(none_left, first == 0, first_day // BLOCK_DAYS != block)
         begins &= (first == 0) | (day_before // BLOCK_DAYS == block)
         follows = is_open | (day[rows, np.maximum(last - 1, 0)] == entry["last_day"])
-        holds = is_next & (entry["days"] > 0) & ~is_late & (past <= last)
-        return holds & (first_day == entry["first_day"]) & begins & follows, past
+        holds = same & (entry["days"] > 0) & ~is_late & (past <= last)
+        return holds & (first_day == entry["first_day"]) & begins & follows, _Before(
+            days=past,
+            first_day=entry["first_day"].copy(),
+            purchase_day=np.where(is_open, entry["purchase_before"], entry["purchase_through"]),
+            trends=np.where(is_open[:, None], entry["trends_before"], entry["trends_through"]),
+        )
 
-    def _step(self, states: States, rows: np.ndarray, entries: np.ndarray, past: np.ndarray) -> np.ndarray:
-        """Of users whose entries hold their `past` (R,) days: the open day, which is remembered as well."""
-        entry, last = self.cache.table[entries], states.header["days"][rows].astype(np.int64) - 1
-        today = states.days[rows, last]
-        is_open = today["day"] == entry["last_day"]
-        trends_before = np.where(is_open[:, None], entry["trends_before"], entry["trends_through"])
-        purchase_before = np.where(is_open, entry["purchase_before"], entry["purchase_through"])
-        earlier = states.days["day"][rows, np.maximum(last - 1, 0)]
-        day_before = np.where(last > 0, earlier, states.header["evicted_day"][rows])
-        gap_days = _gap(today["day"], day_before)
-        trends = advanced(trends_before, gap_days, increments(today))
-        token = tokens_of(Days(today, gap_days, _gap(today["day"], purchase_before), trends))
-        hazards = np.empty((len(rows), BINS), np.float32)
-        memory = np.empty((len(rows), self.cache.shape.layers, self.cache.shape.width), self.cache.shape.dtype)
-        for part in _by_past(past):
-            kept = self.cache.memory(entries[part], max(int(past[part].max()), 1))
-            hazards[part], memory[part] = self.model.step(token[part], kept, past[part])
-        self.cache.append(entries, memory, past + 1)
-        self._note(entries, today, past + 1, (purchase_before, trends_before, trends))
-        return hazards
-
-    def _prefill(self, states: States, rows: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        given = _Read.of(States(states.header[rows], states.days[rows]))
-        hazards, memory = self.model.prefill(given.tokens, given.lengths)
-        self.cache.replace(entries, memory, given.lengths)
-        all_rows, last = np.arange(len(rows)), states.header["days"][rows].astype(np.int64) - 1
-        walked_days, today = given.walked, states.days[rows, last]
-        gap_days = walked_days.purchase_gap_days[all_rows, last]
-        purchase_before = np.where(gap_days < 0, NO_DAY, today["day"] - gap_days)
-        before = walked_days.trends[all_rows, np.maximum(last - 1, 0)]
-        before = np.where(last[:, None] > 0, before, states.header["evicted_trends"][rows])
-        trends = (purchase_before, before, walked_days.trends[all_rows, last])
-        self._note(entries, today, given.lengths, trends)
-        self.cache.table["first_day"][entries] = states.days["day"][rows, last + 1 - given.lengths]
-        return hazards
-
-    def _note(
-        self,
-        entries: np.ndarray,
-        today: np.ndarray,
-        days: np.ndarray,
-        summary: tuple[np.ndarray, np.ndarray, np.ndarray],
+    def _prefill(
+        self, states: States, rows: np.ndarray, entries: np.ndarray, part: np.ndarray, before: "_Before"
     ) -> None:
-        """What entries hold now, `today` being the open day."""
-        purchase_before, trends_before, trends = summary
-        table = self.cache.table
-        table["days"][entries] = days
+        """Have the days before the open one of a `part` of the users remembered, and told in `before`, in place."""
+        rows, entries = rows[part], entries[part]
+        given = _Read.of(States(states.header[rows], states.days[rows]))
+        past = given.lengths - 1
+        if past.any():
+            prefilled = int(np.count_nonzero(past))
+            self.cache.hits -= prefilled
+            self.cache.prefills += prefilled
+            self.cache.replace(entries, self.model.prefill(given.tokens, np.maximum(past, 1))[1], past)
+        all_rows, last = np.arange(len(rows)), states.header["days"][rows].astype(np.int64) - 1
+        day, gap_days = states.days["day"][rows, last], given.walked.purchase_gap_days[all_rows, last]
+        trends = given.walked.trends[all_rows, np.maximum(last - 1, 0)]
+        before.days[part] = past
+        before.first_day[part] = states.days["day"][rows, last - past]
+        before.purchase_day[part] = np.where(gap_days < 0, NO_DAY, day - gap_days)
+        before.trends[part] = np.where(last[:, None] > 0, trends, states.header["evicted_trends"][rows])
+
+
+@dataclass(frozen=True)
+class _Before:
+    """What is known of the days before the open one, of R users."""
+
+    days: np.ndarray  # int64 (R,): how many the model reads
+    first_day: np.ndarray  # (R,): the first that it reads, the open one included
+    purchase_day: np.ndarray  # (R,): the last with a purchase; NO_DAY: none
+    trends: np.ndarray  # float32 (R, TRENDS)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores after each of N events of R runs, and what the model made of the open day at each."""
+
+    cache: PrefixCache
+    rows: np.ndarray  # (R,)
+    entries: np.ndarray  # (R,)
+    before: _Before
+    today: np.ndarray  # (N,)
+    trends: np.ndarray  # float32 (N, TRENDS)
+    memory: np.ndarray  # (N, layers, width)
+    hazards: np.ndarray  # float32 (N, BINS)
+
+    def remember(self, states: States, at: np.ndarray) -> None:
+        """Keep the open days as of the events `at` (R,), the last ones that were folded into `states`."""
+        table, entries, before, today = self.cache.table, self.entries, self.before, self.today[at]
+        self.cache.append(entries, self.memory[at], before.days + 1)
+        table["events"][entries] = states.header["events"][self.rows]
+        table["last_id"][entries] = states.last_id(self.rows)
+        table["days"][entries] = before.days + 1
+        table["first_day"][entries] = before.first_day
         table["last_day"][entries] = today["day"]
-        table["purchase_before"][entries] = purchase_before
-        table["purchase_through"][entries] = np.where(today["purchases"] > 0, today["day"], purchase_before)
-        table["trends_before"][entries] = trends_before
-        table["trends_through"][entries] = trends
+        table["purchase_before"][entries] = before.purchase_day
+        table["purchase_through"][entries] = np.where(today["purchases"] > 0, today["day"], before.purchase_day)
+        table["trends_before"][entries] = before.trends
+        table["trends_through"][entries] = self.trends[at]
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ from consumer.core.alerts import Evidence, gather_evidence
 from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
 from consumer.core.drift import Drift
-from consumer.core.events import ERASE, KIND_OF, Events, rounds
-from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, fold_round
+from consumer.core.events import ERASE, KIND_OF, Events
+from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, Opened, open_runs
 from consumer.core.gate import Gate
-from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, sample, set_timers, settle, watch
+from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, is_drawn, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
-from consumer.core.standing import Standings, changed
+from consumer.core.risk import churn_probability
+from consumer.core.runs import Schedule, outcomes_known_ms
+from consumer.core.standing import Standings, changed, is_news
 from consumer.core.state import NO_TIME, States
 from consumer.prefix_scorer import PrefixScorer
 from schemas.alert import Action
@@ -78,19 +80,56 @@ class Engine:
         """
         fate = np.zeros(len(events), np.int8)
         told, found = Findings(), Findings()
-        for index in rounds(events.row):
-            part = events.take(index)
-            found += self._fired(states, part.row, np.maximum(part.time_ms, watermark_ms[index]), gate)
-            if (part.kind == ERASE).any():  # what was done about users is forgotten with them
+        scorer = self.scorer if entries is not None else self.scorer.afresh()
+        entries = scorer.cache.entries([*map(str, range(len(states)))]) if entries is None else entries
+        schedule = Schedule(states, events, watermark_ms, self._is_drawn(events), self.fold_rules.calendar)
+        while runs := schedule.next(outcomes_known_ms(states, self.outcome_rules.horizon_ms)):
+            begins = runs.index[runs.first]
+            found += self._fired(states, events.row[begins], schedule.reach_ms[begins], gate)
+            if (events.kind[begins] == ERASE).any():  # what was done about users is forgotten with them
                 told += self._told(states, found)
                 found = Findings()
-            fate[index] = fold_round(states, part, self.fold_rules)
-            folded = fate[index] == Fate.FOLDED
-            found += self._after_fold(states, part.take(folded), index[folded], gate, entries)
+            opened = open_runs(states, events, runs, self.fold_rules)
+            taken = np.ones(len(begins), np.int64)
+            if len(opened.events):
+                scored = scorer.score_runs(states, opened, entries[opened.rows])
+                count = self._undecided(states, opened, scored.hazards)
+                opened.close(states, count, self.fold_rules)
+                last = opened.runs.first + count - 1
+                scored.remember(states, last)
+                found += self._decided(states, opened, count, scored.hazards, gate)
+                taken[opened.fate == Fate.FOLDED] = count
+            fate[begins] = opened.fate
+            schedule.taken(taken)
         told += self._told(states, found)
         if self.drift:
             self.drift.count()
         return fate, told
+
+    def _is_drawn(self, events: Events) -> np.ndarray:
+        """After which events (N,) somebody looks at the states."""
+        if self.observer:
+            return np.ones(len(events), np.bool_)
+        drawn_for_drift = is_drawn(events.id_hash, self.drift.share if self.drift else 0.0)
+        return drawn_for_drift | is_drawn(events.id_hash, self.outcome_rules.share)
+
+    def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> np.ndarray:
+        """How many events of each run (R,) can be taken at once: up to the first at which something is done."""
+        runs, events = opened.runs, opened.events
+        if len(events) == len(runs.count):
+            return runs.count
+        header, run, rows = states.header, runs.run, opened.rows
+        rules, is_target = self.policy.rules, self.fold_rules.is_target(events.kind)
+        risk = churn_probability(log_hazards, np.zeros(len(events)), rules.horizon_days)
+        closes = (is_target | (risk < rules.rearm)).astype(np.int64)
+        closed = np.cumsum(closes) - closes
+        closed = closed > closed[runs.first][run]
+        tier = np.where(closed, 0, header["alerted_tier"][rows][run])
+        stops = ~is_target & (np.searchsorted(rules.thresholds, risk, side="right") > tier)
+        if self.score_step is not None:
+            stops |= is_news(header["published_risk"][rows][run], risk, self.score_step)
+        first = np.minimum.reduceat(np.where(stops, runs.place, len(events)), runs.first)
+        return np.minimum(first + 1, runs.count)
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray, gate: Gate | None = None) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
@@ -132,31 +171,38 @@ class Engine:
         watch(states, decisions.row, decisions.at_ms, decisions.probability, decisions.tier)
         return [gather_evidence(states, decisions, self.policy, event, self.conduct.value)]
 
-    def _after_fold(
-        self, states: States, events: Events, index: np.ndarray, gate: Gate | None, entries: np.ndarray | None
+    def _decided(
+        self, states: States, opened: Opened, count: np.ndarray, log_hazards: np.ndarray, gate: Gate | None
     ) -> Findings:
-        if len(events) == 0:
-            return Findings()
-        hazards = self._score(states, events, entries)
+        """After the last of the first `count` (R,) events of each run; those before it can at most end an episode."""
+        runs, rows = opened.runs, opened.rows
+        last = runs.first + count - 1
+        is_target = self.fold_rules.is_target(opened.events.kind)
+        self._close_before(states, opened, count, log_hazards, is_target)
+        events = opened.events.take(last)
         complaint = is_complaint(events)
-        is_target = self.fold_rules.is_target(events.kind)
-        decisions = self.policy.after_events(states, events.row, hazards, is_target, complaint, gate)
-        position = np.argsort(events.row)
-        of_event = index[position[np.searchsorted(events.row[position], decisions.row)]]
-        alerts = self._alerted(states, decisions, of_event)
-        self._sample(states, events.row)
+        decisions = self.policy.after_events(states, rows, log_hazards[last], is_target[last], complaint, gate)
+        place = np.empty(len(states), np.int64)
+        place[rows] = opened.index[last]
+        alerts = self._alerted(states, decisions, place[decisions.row])
+        self._sample(states, rows)
         if self.drift:
-            self.drift.add(states, events.row)
+            self.drift.add(states, rows)
         if self.observer:
-            self.observer.add(states, events.row)
-        set_timers(states, events.row, self.outcome_rules)
-        return Findings(alerts, standings=self._standings(states, events.row, states.header["last_ms"][events.row]))
+            self.observer.add(states, rows)
+        set_timers(states, rows, self.outcome_rules)
+        return Findings(alerts, standings=self._standings(states, rows, states.header["last_ms"][rows]))
 
-    def _score(self, states: States, events: Events, entries: np.ndarray | None) -> np.ndarray:
-        if entries is None:
-            return self.scorer.score(states, events.row)
-        is_late = events.time_ms < states.header["last_ms"][events.row]
-        return self.scorer.score_after_events(states, events.row, entries[events.row], is_late)
+    def _close_before(
+        self, states: States, opened: Opened, count: np.ndarray, log_hazards: np.ndarray, is_target: np.ndarray
+    ) -> None:
+        """End the episodes that end before the last of the first `count` (R,) events."""
+        earlier = opened.runs.kept(count - 1)
+        if len(earlier):
+            horizon_days = self.policy.rules.horizon_days
+            risk = churn_probability(log_hazards[earlier], np.zeros(len(earlier)), horizon_days)
+            closes = is_target[earlier] | (risk < self.policy.rules.rearm)
+            self.policy.close(states, np.unique(opened.events.row[earlier[closes]]))
 
     def _standings(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> list[Standings]:
         if self.score_step is None:

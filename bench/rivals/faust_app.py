@@ -49,7 +49,10 @@ async def serve(chosen: Options, meter: Meter) -> None:
     job, app = Job(chosen.model), app_of(chosen)
     events = app.topic(chosen.input)
     alerts = app.topic(chosen.output)
-    customers = app.Table("customers", partitions=PARTITIONS, use_partitioner=True)  # a batch is of many partitions
+    customers = app.Table(
+        "customers", key_type=bytes, value_type=bytes, partitions=PARTITIONS,
+        use_partitioner=True,  # a batch is of many partitions
+    )  # fmt: skip
     acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def process(taken: list[Any]) -> None:

@@ -27,13 +27,17 @@ _FARTHEST_DAYS: Final = 1024  # after so many days nothing is left
 _DECAY: Final = np.exp2(-np.arange(_FARTHEST_DAYS + 1) / HALF_LIFE_DAYS).astype(np.float32)
 
 
+def says_something(events: Events) -> np.ndarray:
+    """Which events tell of a favourite: bool (N,)."""
+    return (_WEIGHT[events.kind] > 0) & ((events.item != b"") | (events.category != b""))
+
+
 def like(header: np.ndarray, events: Events, day: np.ndarray) -> None:
-    """Add one event per user (no user twice) of local days `day` (N,) to the favourites in `header`, in place."""
-    says_something = (_WEIGHT[events.kind] > 0) & ((events.item != b"") | (events.category != b""))
-    if not says_something.any():
-        return
-    events, day = events.take(says_something), day[says_something].astype(np.int32)
-    rows = events.row
+    """Add one event per user (no user twice) of local days `day` (N,) to the favourites in `header`, in place.
+
+    Events that say nothing are left out before.
+    """
+    day, rows = day.astype(np.int32), events.row
     known = header["affinity_day"][rows]
     newest = np.maximum(known, day)
     decay = _decay(np.where(known == NO_DAY, 0, newest - known))

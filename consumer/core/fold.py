@@ -6,10 +6,21 @@ from typing import Literal
 
 import numpy as np
 
-from consumer.core.affinity import like
+from consumer.core.affinity import like, says_something
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
-from consumer.core.state import MAX_DAYS, NO_TIME, RECENT_IDS, SUM_DECIMALS, USER_DAY, States, reset
+from consumer.core.runs import Runs
+from consumer.core.state import (
+    COUNTS,
+    MAX_DAYS,
+    NO_TIME,
+    RECENT_IDS,
+    SUM_DECIMALS,
+    SUMS,
+    USER_DAY,
+    States,
+    reset,
+)
 from consumer.core.trends import advanced, increments
 from schemas.event import EventType
 
@@ -77,24 +88,67 @@ def fold(states: States, events: Events, rules: FoldRules) -> np.ndarray:
 
 def fold_round(states: States, events: Events, rules: FoldRules) -> np.ndarray:
     """Fold one event per user (no user twice) into `states`, in place; returns each event's `Fate`, int8 (N,)."""
-    rows = events.row
+    opened = open_runs(states, events, Runs.singles(np.arange(len(events))), rules)
+    opened.close(states, opened.runs.count, rules)
+    return opened.fate
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Runs whose days are there, but not yet what happens on them: R that can be folded, of N events in all."""
+
+    fate: np.ndarray  # int8, of all runs that were given
+    runs: Runs  # of those that can be folded, over `events`
+    index: np.ndarray  # int64 (N,): which of the events given they are
+    events: Events  # (N,)
+    day: np.ndarray  # int64 (R,)
+    slot: np.ndarray  # int64 (R,): of the day in `States.days`
+    today: np.ndarray  # USER_DAY (N,): the day after each event
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Whose runs they are, (R,)."""
+        return self.events.row[self.runs.first]
+
+    def close(self, states: States, count: np.ndarray, rules: FoldRules) -> None:
+        """Fold the first `count` (R,), at least one, of each run's events into `states`, in place."""
+        if (count < self.runs.count).any():
+            kept = self.runs.kept(count)
+            runs, events, today = Runs(kept, count), self.events.take(kept), self.today[kept]
+        else:
+            runs, events, today = self.runs, self.events, self.today
+        if len(events):
+            states.days[self.rows, self.slot] = today[runs.last]
+            _close_header(states.header, events, runs, np.repeat(self.day, count), rules)
+
+
+def open_runs(states: States, events: Events, runs: Runs, rules: FoldRules) -> Opened:
+    """Make the days of runs (no user twice) in `states`, in place, and reckon them; only runs of one may not fold.
+
+    `runs.index` says which of the events; erasures are done at once.
+    """
+    begins = runs.index[runs.first]
+    rows, time_ms = events.row[begins], events.time_ms[begins]
     fate = np.full(len(rows), Fate.FOLDED, np.int8)
-    erased = events.kind == ERASE
+    erased = events.kind[begins] == ERASE
     fate[erased] = Fate.ERASED
     reset(states.header, rows[erased])
-    duplicate = (states.header["recent_ids"][rows] == events.id_hash[:, None]).any(axis=1)
+    duplicate = (states.header["recent_ids"][rows] == events.id_hash[begins, None]).any(axis=1)
     fate[~erased & duplicate] = Fate.DUPLICATE
     last_ms = states.header["last_ms"][rows]
-    late = (last_ms != NO_TIME) & (events.time_ms < last_ms - rules.max_lateness_ms)
+    late = (last_ms != NO_TIME) & (time_ms < last_ms - rules.max_lateness_ms)
     fate[(fate == Fate.FOLDED) & late] = Fate.TOO_LATE
 
-    day = rules.calendar.day_of(events.time_ms)
+    day = rules.calendar.day_of(time_ms)
     candidates = np.flatnonzero(fate == Fate.FOLDED)
     slot = _open_days(states, rows[candidates], day[candidates])
     fate[candidates[slot < 0]] = Fate.TOO_LATE
-    kept = candidates[slot >= 0]
-    _add(states, events.take(kept), day[kept], slot[slot >= 0], rules)
-    return fate
+    folded, slot = candidates[slot >= 0], slot[slot >= 0]
+    count = np.where(fate == Fate.FOLDED, runs.count, 0)
+    index = runs.index if len(folded) == len(rows) else runs.index[runs.kept(count)]
+    chosen, part = Runs(np.arange(len(index)), runs.count[folded]), events.take(index)
+    today = _days_after(states, part, chosen, day[folded], slot, rules)
+    return Opened(fate, chosen, index, part, day[folded], slot, today)
 
 
 def _open_days(states: States, rows: np.ndarray, day: np.ndarray) -> np.ndarray:
@@ -147,60 +201,102 @@ def _late_slot(states: States, row: int, day: int) -> int:
     return slot
 
 
-def _add(states: States, events: Events, day: np.ndarray, slot: np.ndarray, rules: FoldRules) -> None:
-    rows, header = events.row, states.header
-    today = states.days[rows, slot]
-    last_ms = header["last_ms"][rows]
-    in_order = events.time_ms >= last_ms
-    new_session = (last_ms == NO_TIME) | (events.time_ms - last_ms > SESSION_GAP_MS)
-    _count(today, events, new_session)
-    _sum(today, events)
-    since_midnight = events.time_ms - rules.calendar.start_of(day)
-    today["first_ms"] = np.minimum(today["first_ms"], since_midnight)
+def _days_after(
+    states: States, events: Events, runs: Runs, day: np.ndarray, slot: np.ndarray, rules: FoldRules
+) -> np.ndarray:
+    """The day after each event of its run, USER_DAY (N,)."""
+    if not len(events):
+        return np.zeros(0, USER_DAY)
+    rows, run, first = events.row[runs.first], runs.run, runs.first
+    before = states.days[rows, slot]
+    today = before[run]
+    counted = _cumulated(_counts(events, _new_sessions(states.header["last_ms"][rows], events, first)), first, run)
+    for column, name in enumerate(_COUNTED):
+        today[name] += counted[:, column].astype(np.uint32)
+    units = _cumulated(np.rint(_amounts(events) * _UNITS).astype(np.int64), first, run)
+    for column, name in enumerate(SUMS):
+        # As integers of 1e-4: 0.1 + 0.2 becomes 0.3, which packs well, and the order of a day's events does not matter.
+        # Adding 0.0 turns -0.0, which is no such integer, into 0.0.
+        known = np.rint(before[name] * _UNITS).astype(np.int64)
+        today[name] = (known[run] + units[:, column]) / _UNITS + 0.0
+    since_midnight = events.time_ms - rules.calendar.start_of(day)[run]
+    today["first_ms"] = np.minimum(before["first_ms"], since_midnight[first])[run]
     today["last_ms"] = np.maximum(today["last_ms"], since_midnight)
-    states.days[rows, slot] = today
-
-    first_ms = header["first_ms"][rows]
-    header["first_ms"][rows] = np.where(first_ms == NO_TIME, events.time_ms, np.minimum(first_ms, events.time_ms))
-    header["last_ms"][rows] = np.where(in_order, events.time_ms, last_ms)
-    header["events"][rows] += 1
-    target = rules.is_target(events.kind)
-    last_target_ms = header["last_target_ms"][rows]
-    header["last_target_ms"][rows] = np.where(target, np.maximum(last_target_ms, events.time_ms), last_target_ms)
-    header["target_events"][rows] += target
-    header["unsubscribed"][rows] |= events.kind == UNSUBSCRIBE
-    speaks = events.language != b""
-    header["language"][rows[speaks]] = events.language[speaks]
-    like(header, events, day)
-    next_id = header["next_id"][rows]
-    header["recent_ids"][rows, next_id] = events.id_hash
-    header["next_id"][rows] = (next_id + 1) % RECENT_IDS
+    return today
 
 
-def _count(today: np.ndarray, events: Events, new_session: np.ndarray) -> None:
-    today["events"] += 1
-    today["sessions"] += new_session
-    for event_type, name in _COUNTED_AS.items():
-        today[name] += events.kind == KIND_OF[event_type]
+def _cumulated(values: np.ndarray, first: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """Sums (N, K) of each run's values so far, of integers (N, K)."""
+    if len(first) == len(values):
+        return values
+    total = np.cumsum(values, axis=0)
+    return total - (total[first] - values[first])[run]
+
+
+def _new_sessions(last_ms: np.ndarray, events: Events, first: np.ndarray) -> np.ndarray:
+    before_ms = np.concatenate(([np.int64(NO_TIME)], events.time_ms[:-1]))
+    before_ms[first] = last_ms
+    return (before_ms == NO_TIME) | (events.time_ms - before_ms > SESSION_GAP_MS)
+
+
+def _counts(events: Events, new_session: np.ndarray) -> np.ndarray:
+    """What each event adds to `_COUNTED`, int64 (N, K)."""
+    counts = _OF_KIND[events.kind]
+    counts[:, _COUNTED.index("sessions")] = new_session
     with_coupon = (events.kind == PURCHASE) & events.coupon
-    today["coupons"] += (events.kind == COUPON_REDEMPTION) | with_coupon
+    counts[:, _COUNTED.index("coupons")] = (events.kind == COUPON_REDEMPTION) | with_coupon
     has_opinion = ~np.isnan(events.sentiment)
-    today["opinions"] += has_opinion
-    today["negative_texts"] += has_opinion & (events.sentiment < NEGATIVE_SENTIMENT)
+    counts[:, _COUNTED.index("opinions")] = has_opinion
+    counts[:, _COUNTED.index("negative_texts")] = has_opinion & (events.sentiment < NEGATIVE_SENTIMENT)
+    return counts
 
 
-def _sum(today: np.ndarray, events: Events) -> None:
-    added = (
-        ("spend", np.where(events.kind == PURCHASE, events.value, 0.0)),
-        ("refunded", np.where(events.kind == REFUND, events.value, 0.0)),
-        ("discount", events.discount),
-        ("dwell_s", events.dwell_s),
-        ("sentiment", np.nan_to_num(events.sentiment)),
+def _amounts(events: Events) -> np.ndarray:
+    """What each event adds to `SUMS`, float64 (N, K)."""
+    spend = np.where(events.kind == PURCHASE, events.value, 0.0)
+    refunded = np.where(events.kind == REFUND, events.value, 0.0)
+    return np.stack((spend, refunded, events.discount, events.dwell_s, np.nan_to_num(events.sentiment)), axis=1)
+
+
+def _close_header(header: np.ndarray, events: Events, runs: Runs, day: np.ndarray, rules: FoldRules) -> None:
+    """Note events of local days `day` (N,) in the users' headers, in place."""
+    first, last, count = runs.first, runs.last, runs.count
+    rows = events.row[first]
+    first_ms, last_ms = header["first_ms"][rows], header["last_ms"][rows]
+    begins_ms, ends_ms = events.time_ms[first], events.time_ms[last]
+    header["first_ms"][rows] = np.where(first_ms == NO_TIME, begins_ms, np.minimum(first_ms, begins_ms))
+    header["last_ms"][rows] = np.maximum(last_ms, ends_ms)
+    header["events"][rows] += count.astype(np.uint32)
+    target = rules.is_target(events.kind)
+    target_ms = np.maximum.reduceat(np.where(target, events.time_ms, NO_TIME), first)
+    header["last_target_ms"][rows] = np.maximum(header["last_target_ms"][rows], target_ms)
+    header["target_events"][rows] += np.add.reduceat(target.astype(np.uint32), first)
+    header["unsubscribed"][rows] |= np.logical_or.reduceat(events.kind == UNSUBSCRIBE, first)
+    speaker = np.maximum.reduceat(np.where(events.language != b"", np.arange(len(events)), -1), first)
+    header["language"][rows[speaker >= 0]] = events.language[speaker[speaker >= 0]]
+    _like(header, events, runs, day)
+    latest = np.flatnonzero(runs.place >= np.repeat(count - RECENT_IDS, count))
+    next_id = header["next_id"][rows].astype(np.int64)
+    header["recent_ids"][events.row[latest], (next_id[runs.run[latest]] + runs.place[latest]) % RECENT_IDS] = (
+        events.id_hash[latest]
     )
-    for name, values in added:
-        # 0.1 + 0.2 becomes 0.3, which packs as a small integer of 1e-4; with errors of addition in the last bits, every
-        # sum would take 8 bytes. Adding 0.0 turns -0.0, which is no such integer, into 0.0.
-        today[name] = np.round(today[name] + values, SUM_DECIMALS) + 0.0
+    header["next_id"][rows] = (next_id + count) % RECENT_IDS
 
 
+def _like(header: np.ndarray, events: Events, runs: Runs, day: np.ndarray) -> None:
+    """Favourites are told of one event after the other; many events say nothing of them."""
+    telling = np.flatnonzero(says_something(events))
+    for index in rounds(runs.run[telling]):
+        like(header, events.take(telling[index]), day[telling[index]])
+
+
+_COUNTED = ("events", "sessions", *_COUNTED_AS.values(), "coupons", "opinions", "negative_texts")
+_UNITS = 10.0**SUM_DECIMALS
+_OF_KIND = np.zeros((len(KINDS), len(_COUNTED)), np.int64)
+_OF_KIND[:, _COUNTED.index("events")] = 1
+for _event_type, _name in _COUNTED_AS.items():
+    _OF_KIND[KIND_OF[_event_type], _COUNTED.index(_name)] = 1
+
+assert SUMS == ("spend", "refunded", "discount", "dwell_s", "sentiment")
+assert set(_COUNTED) == set(COUNTS)
 assert len(KINDS) < np.iinfo(np.int8).max

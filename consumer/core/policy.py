@@ -86,7 +86,7 @@ class Policy:
         risk = self.probability(states, rows, now_ms)
 
         closes = is_target | (risk < rules.rearm)
-        self._close(states, rows[closes])
+        self.close(states, rows[closes])
         reached = np.searchsorted(rules.thresholds, risk, side="right")
         alerts = ~is_target & self._may_alert(states, rows, reached, now_ms, complaint)
         cause = np.where(complaint, BY_COMPLAINT, BY_EVENT)[alerts]
@@ -147,7 +147,8 @@ class Policy:
         """The end of each row's last active day; 1970 for a user of whom nothing is known."""
         return self.calendar.start_of(np.maximum(states.last_day(rows).astype(np.int64) + 1, 0))
 
-    def _close(self, states: States, rows: np.ndarray) -> None:
+    def close(self, states: States, rows: np.ndarray) -> None:
+        """End the episodes of `rows`, in place."""
         states.header["alerted_tier"][rows] = 0
         states.header["episode_ms"][rows] = NO_TIME
         states.header["anchor_id"][rows] = 0

@@ -36,6 +36,11 @@ def curves(log_hazards: np.ndarray, horizon_days: float) -> np.ndarray:
     return risk.reshape(len(log_hazards), len(CURVE_AT_DAYS))
 
 
+def is_news(before: np.ndarray, risk: np.ndarray, step: float) -> np.ndarray:
+    """Whether a risk (N,) is to be told after the last one told, `before` (N,); 0: none was."""
+    return (before == 0) | (np.abs(risk - before) > step)
+
+
 def changed(
     states: States, rows: np.ndarray, at_ms: np.ndarray, policy: Policy, prior: SpendPrior, step: float
 ) -> Standings:
@@ -46,7 +51,7 @@ def changed(
     header = states.header
     risk = policy.probability(states, rows, at_ms)
     before = header["published_risk"][rows]
-    differs = (before == 0) | (np.abs(risk - before) > step)
+    differs = is_news(before, risk, step)
     rows, at_ms, risk = rows[differs], at_ms[differs], risk[differs]
     header["published_risk"][rows] = np.maximum(risk, _LEAST)  # 0: never told
     return Standings(

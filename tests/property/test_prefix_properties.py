@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from consumer.adapters.onnx_scorer import OnnxScorer
 from consumer.core.calendar import DAY_MS
 from consumer.core.context import BLOCK_DAYS, first_read
-from consumer.core.events import ERASE, KINDS, Events, rounds
+from consumer.core.events import ERASE, KINDS, Events
 from consumer.core.features import tokens
-from consumer.core.fold import Fate, fold_round
+from consumer.core.fold import Fate, fold_round, open_runs
 from consumer.core.packing import pack, unpack
+from consumer.core.runs import Runs, Schedule
 from consumer.core.state import MAX_DAYS, NO_DAY, States, empty_states
 from consumer.ports import MemoryShape
 from consumer.prefix_cache import PrefixCache
@@ -63,13 +64,20 @@ def scored(scorer: PrefixScorer, events: Events, batch: int, seed: int) -> int:
     for begin in range(0, len(events), batch):
         part = events.take(np.arange(begin, min(begin + batch, len(events))))
         entries = scorer.cache.entries(names)
-        for index in rounds(part.row):
-            now = part.take(index)
-            now = now.take(fold_round(states, now, RULES) == Fate.FOLDED)
-            if len(now):
-                is_late = now.time_ms < states.header["last_ms"][now.row]
-                found = scorer.score_after_events(states, now.row, entries[now.row], is_late)
-                assert found.tobytes() == scorer.score(states, now.row).tobytes()
+        never = np.full(USERS, np.iinfo(np.int64).max)
+        schedule = Schedule(states, part, part.time_ms, np.zeros(len(part), np.bool_), RULES.calendar)
+        while runs := schedule.next(never):
+            opened = open_runs(states, part, runs, RULES)
+            taken = np.ones(len(runs.count), np.int64)
+            if len(opened.events):
+                count = rng.integers(1, opened.runs.count + 1)
+                found = scorer.score_runs(states, opened, entries[opened.rows])
+                opened.close(states, count, RULES)
+                last = opened.runs.first + count - 1
+                found.remember(states, last)
+                assert found.hazards[last].tobytes() == scorer.score(states, opened.rows).tobytes()
+                taken[opened.fate == Fate.FOLDED] = count
+            schedule.taken(taken)
         states = unpack(pack(states))
         if rng.random() < 0.2:
             rolled_back = rng.random(USERS) < 0.5
@@ -109,9 +117,11 @@ def test_a_long_history_is_mostly_stepped() -> None:
         id_hash=np.arange(1, days + 1).astype(np.uint64),
     )  # fmt: skip
     for number in range(days):
-        fold_round(states, steady.take(np.array([number])), RULES)
-        scorer.score_after_events(states, np.array([0]), scorer.cache.entries(["u"]), np.zeros(1, np.bool_))
-    assert scorer.cache.prefills == 1 + (days - MAX_DAYS) // BLOCK_DAYS + 1
+        opened = open_runs(states, steady, Runs.singles(np.array([number])), RULES)
+        found = scorer.score_runs(states, opened, scorer.cache.entries(["u"]))
+        opened.close(states, opened.runs.count, RULES)
+        found.remember(states, np.array([0]))
+    assert scorer.cache.prefills == 1 + (days - MAX_DAYS) // BLOCK_DAYS
 
 
 def test_what_is_read_depends_on_the_days_alone() -> None:
