@@ -1,9 +1,9 @@
 """Is the alert budget spent? (`make bench-spent`; needs ../shared/data.)
 
-The shipped model is told of each real log up to some days (and fine-tuned up to the last of them), all within the part
-that the back-test does not judge, and the policy runs on for a month that the model has not seen. Counted is who was
-alerted at a tier in that month, as a share of those who bought within the year before; beside it, who was silent
-through the grace at all, which no threshold can exceed.
+The shipped model is told of each real log up to some days (with --finetune also fine-tuned up to the last of them), all
+within the part that the back-test does not judge, and the policy runs on for a month that the model has not seen.
+Counted is who was alerted at a tier in that month, as a share of those who bought within the year before; beside it,
+who was silent through the grace at all, which no threshold can exceed.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from model_export.train import run_finetuning
 from schemas.manifest import Manifest
 
 FILE: Final = RESULTS / "spent.json"
-MONTHS: Final = 4  # at most, the last ones of the part that is not judged
+MONTHS: Final = 3  # at most, the last ones of the part that is not judged
 SHORTEST_DAYS: Final = 60  # of a log to be told of
 _LOWEST: Final = 0.02
 
@@ -126,6 +126,7 @@ def main() -> None:
     """Measure, print, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with one folder for each log")
+    parser.add_argument("--finetune", action="store_true", help="also with weights fitted to the log: minutes")
     arguments = parser.parse_args()
     print(
         "| log, model | days of log | grace | thresholds | at risk | critical | silent |\n|---|---|---|---|---|---|---|"
@@ -133,7 +134,8 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for log in KNOWN_UNTIL:
         for number, (shop, until, past) in enumerate(months(log, arguments.data)):
-            for how in ("calibrated",) if log in NOT_TUNED or number else ("calibrated", "fine-tuned"):
+            is_tuned = arguments.finetune and log not in NOT_TUNED and not number
+            for how in ("calibrated", "fine-tuned") if is_tuned else ("calibrated",):
                 for found in measured(shop, until, past, how):
                     results.append(found)
                     print(row(found), flush=True)
