@@ -38,7 +38,7 @@ class DriftRules:
 
     half_life_days: float = 7.0  # whole weeks, so that no weekday is missed
     fewest: float = 500.0
-    enough: float = 5_000.0
+    enough: float = 2_000.0
 
 
 @dataclass(frozen=True)
