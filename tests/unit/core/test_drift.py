@@ -160,12 +160,12 @@ def test_memory_does_not_grow() -> None:
     watched = drift(NEVER_FADING, **{name: distribution_of(values) for name, values in features_of(states).items()})
     see(watched, states)
     cells = sum(map(len, watched._seen.counts.values()))
-    for _ in range(40):
+    for _ in range(25):
         every = np.arange(len(states))
         watched.add(states, every, states.last_id(every))
         assert sum(map(len, watched._waiting)) < 256 + len(states)
     watched.count()
-    assert watched.observations() == pytest.approx(41 * len(states))
+    assert watched.observations() == pytest.approx(26 * len(states))
     assert sum(map(len, watched._seen.counts.values())) == cells
     assert watched._waiting == []
 
