@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -55,6 +55,9 @@ recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 
 backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../shared/data; pages into backtest/
 	$(BIN)/python -m bench.backtest --data $(DATA) --out backtest $(ARGS)
+
+bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
+	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
