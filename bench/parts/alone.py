@@ -64,16 +64,17 @@ class Shop:
             batch.setdefault(partition, []).append(record)
         slices = pipeline.decode_slices(batch, dict.fromkeys(batch, 0), self.now_ms, Limits())
         names = {partition: part.decoded.users for partition, part in slices.items()}
-        steps = self.worker.on_events(slices, self._stored(names), self.stand, self.now_ms)
+        steps = self.worker.on_events(slices, self.stored(names), self.stand, self.now_ms)
         self._keep(steps)
         until_ms = {partition: position.watermark_ms for partition, position in self.stand.items()}
         self.turns.append(Turn(names, until_ms, steps))
         while due := self._due(until_ms):
-            fired = self.worker.on_silence(due, self._stored(due), self.stand, until_ms, self.now_ms)
+            fired = self.worker.on_silence(due, self.stored(due), self.stand, until_ms, self.now_ms)
             self._keep(fired)
             self.turns.append(Turn(due, until_ms, fired))
 
-    def _stored(self, names: Mapping[int, list[str]]) -> dict[int, list[bytes | None]]:
+    def stored(self, names: Mapping[int, list[str]]) -> dict[int, list[bytes | None]]:
+        """Packed states of some users, by partition."""
         return {
             partition: [known.value if (known := self.users[partition].get(name)) else None for name in of_partition]
             for partition, of_partition in names.items()

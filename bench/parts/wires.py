@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from bench.parts.alone import Shop, Turn
 from bench.parts.stages import CHANGELOG, LOAD, LOOK, READ, STORE
@@ -15,19 +16,20 @@ from consumer.ports import Header, Logged, Step
 from consumer.settings import Settings
 
 _POLL_RECORDS, _POLL_MS, _FILL_USERS = 10_000, 100, 5_000
+Seconds = dict[str, float]
 
 
-async def measured(settings: Settings, shop: Shop, turns: list[Turn], events: int) -> dict[str, float]:
+async def measured(settings: Settings, shop: Shop, turns: list[Turn], events: int) -> Seconds:
     """By stage, processor seconds of this process for the turns after those that `shop` has seen."""
     await create_topics(settings)
-    return {
-        READ: await _reading(settings, shop, events),
-        CHANGELOG: await _committing(settings, turns),
-        **await _storing(settings, shop, turns),
-    }
+    seconds = dict.fromkeys((READ, LOAD, LOOK, CHANGELOG, STORE), 0.0)
+    await _read(settings, shop, events, seconds)
+    await _commit(settings, turns, seconds)
+    await _store(settings, shop, turns, seconds)
+    return seconds
 
 
-async def _reading(settings: Settings, shop: Shop, events: int) -> float:
+async def _read(settings: Settings, shop: Shop, events: int, seconds: Seconds) -> None:
     joined = asyncio.Event()
 
     async def assigned(partitions: Collection[int]) -> None:
@@ -44,49 +46,48 @@ async def _reading(settings: Settings, shop: Shop, events: int) -> float:
             await source.poll(1, _POLL_MS)
         for partition in range(PARTITIONS):
             await source.seek(partition, shop.stand[partition].next_offset)
-        return await _cpu_s(lambda: _read(source, events))
+        with _counted(seconds, READ):
+            while events > 0:
+                events -= sum(map(len, (await source.poll(_POLL_RECORDS, _POLL_MS)).values()))
     finally:
         await source.close()
 
 
-async def _read(source: KafkaSource, events: int) -> None:
-    while events > 0:
-        events -= sum(map(len, (await source.poll(_POLL_RECORDS, _POLL_MS)).values()))
-
-
-async def _committing(settings: Settings, turns: list[Turn]) -> float:
+async def _commit(settings: Settings, turns: list[Turn], seconds: Seconds) -> None:
     changelog = KafkaChangelog(settings)
-
-    async def commit(step: Step) -> None:
-        await changelog.commit(step.partition, step.users, step.position, step.messages)
-
     try:
         for partition in range(PARTITIONS):
             await changelog.fence(partition)
-        total_s = 0.0
         for turn in turns:
-            total_s += await _cpu_s(lambda steps=turn.steps: asyncio.gather(*map(commit, steps)))
-        return total_s
+            with _counted(seconds, CHANGELOG):
+                await asyncio.gather(
+                    *(changelog.commit(each.partition, each.users, each.position, each.messages) for each in turn.steps)
+                )
     finally:
         await changelog.close()
 
 
-async def _storing(settings: Settings, shop: Shop, turns: list[Turn]) -> dict[str, float]:
+async def _store(settings: Settings, shop: Shop, turns: list[Turn], seconds: Seconds) -> None:
     store = RedisStore(settings.redis_url.get_secret_value(), settings.group_id, settings.redis_timeout_s)
-    seconds = dict.fromkeys((LOAD, LOOK, STORE), 0.0)
     try:
         at = await _filled(store, shop)
         for turn in turns:
             headers = {partition: [header] for partition, header in at.items()}
-            seconds[LOAD] += await _cpu_s(lambda: store.load(turn.names, headers))
-            seconds[LOOK] += await _cpu_s(lambda: store.due(turn.until_ms, headers, 1))
+            with _counted(seconds, LOAD):
+                await store.load(turn.names, headers)
+            with _counted(seconds, LOOK):
+                await store.due(turn.until_ms, headers, 1)
             after = {step.partition: _after(at[step.partition], step) for step in turn.steps}
-            steps = [(step.partition, at[step.partition], after[step.partition], step.users) for step in turn.steps]
-            seconds[STORE] += await _cpu_s(lambda: asyncio.gather(*(store.step(*each) for each in steps)))
+            with _counted(seconds, STORE):
+                await asyncio.gather(
+                    *(
+                        store.step(each.partition, at[each.partition], after[each.partition], each.users)
+                        for each in turn.steps
+                    )
+                )
             at |= after
     finally:
         await store.close()
-    return seconds
 
 
 async def _filled(store: RedisStore, shop: Shop) -> dict[int, Header]:
@@ -106,8 +107,9 @@ def _after(before: Header, step: Step) -> Header:
     return Header.of(Logged(step.position, before.offset + 1), before.generation)
 
 
-async def _cpu_s(work: Callable[[], Awaitable[object]]) -> float:
-    """Of all threads of this process, while it is awaited."""
+@contextmanager
+def _counted(seconds: Seconds, stage: str) -> Iterator[None]:
+    """Add what all threads of this process work meanwhile."""
     began = time.process_time()
-    await work()
-    return time.process_time() - began
+    yield
+    seconds[stage] += time.process_time() - began
