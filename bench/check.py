@@ -7,11 +7,14 @@ marks anew.
 """
 
 import argparse
+import gc
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -46,18 +49,22 @@ class Judgement:
         return self.change > TOLERANCE
 
 
-def judge(name: str, mark: float | None, measure: Callable[[], float], tries: int = TRIES) -> Judgement:
-    """By the best of several measurements: a suspicious one is repeated."""
-    found = Judgement(name, mark, measure())
+def judge(name: str, mark: float | None, first: float, again: Callable[[], float], tries: int = TRIES) -> Judgement:
+    """By the best of several measurements: only a suspicious one is followed by others."""
+    found = Judgement(name, mark, first)
     while found.is_slower and (tries := tries - 1):
-        found = Judgement(name, mark, min(found.ratio, measure()))
+        found = Judgement(name, mark, min(found.ratio, again()))
     return found
 
 
-def ratio(work: Callable[[], Work], reference: Work, rounds: int = _ROUNDS) -> float:
-    """The best time of some work by the best one of its reference, taken in turns."""
-    taken = [(_seconds(work()), _seconds(reference)) for _ in range(rounds)]
-    return min(each for each, _ in taken) / min(each for _, each in taken)
+def ratios(benchmarks: Sequence[Benchmark], rounds: int = _ROUNDS) -> dict[str, float]:
+    """By name, the best time of each by the best one of its reference; all in turns, so that noise is everybody's."""
+    best = {each.name: (math.inf, math.inf) for each in benchmarks}
+    for _ in range(rounds):
+        for each in benchmarks:
+            work_s, reference_s = best[each.name]
+            best[each.name] = min(work_s, _seconds(each.prepare())), min(reference_s, _seconds(each.reference))
+    return {name: work_s / reference_s for name, (work_s, reference_s) in best.items()}
 
 
 def _seconds(work: Work) -> float:
@@ -83,8 +90,16 @@ def table_of(judgements: list[Judgement]) -> Table:
     return table
 
 
-def _measured(benchmark: Benchmark) -> float:
-    return ratio(benchmark.prepare, benchmark.reference)
+def judged(benchmarks: Sequence[Benchmark], marks: Mapping[str, float]) -> list[Judgement]:
+    """All of them."""
+    return [
+        judge(each.name, marks.get(each.name), first, partial(_again, each))
+        for each, first in zip(benchmarks, ratios(benchmarks).values(), strict=True)
+    ]
+
+
+def _again(benchmark: Benchmark) -> float:
+    return ratios([benchmark])[benchmark.name]
 
 
 def main() -> None:
@@ -93,13 +108,14 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="Set the marks.")
     given = parser.parse_args()
     benchmarks = HotPath().benchmarks()
+    gc.collect()
+    gc.freeze()  # collections look at what a work makes, not at all that is there
     if given.write:
-        rounds = [{each.name: _measured(each) for each in benchmarks} for _ in range(TRIES)]
-        marks = {each.name: round(median(found[each.name] for found in rounds), 4) for each in benchmarks}
+        found = [ratios(benchmarks) for _ in range(TRIES)]
+        marks = {each.name: round(median(of_try[each.name] for of_try in found), 4) for each in benchmarks}
         write_results(MARKS, "make bench-check ARGS=--write", marks)
         return
-    marks = marks_of(MARKS)
-    judgements = [judge(each.name, marks.get(each.name), lambda each=each: _measured(each)) for each in benchmarks]
+    judgements = judged(benchmarks, marks_of(MARKS))
     Console().print(table_of(judgements))
     if slower := [each for each in judgements if each.is_slower]:
         print("slower: " + ", ".join(f"{each.name} ({each.change - 1:+.0%})" for each in slower), file=sys.stderr)
