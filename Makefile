@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -82,6 +82,12 @@ bench-hot: $(DEV) ## what one user with a million events in a day costs, into be
 
 bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
 	$(BIN)/python -m bench.same_job $(ARGS)
+
+bench-stages: $(DEV) ## where the time goes, stage by stage, and the limit; into bench/results/stages.json and docs/benchmarks/stages.svg
+	$(BIN)/python -m bench.stages $(ARGS)
+
+bench-check: $(DEV) ## whether a change has slowed the hot path by more than 20 % (ARGS=--write sets the mark anew)
+	$(BIN)/python -m bench.check $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock
