@@ -5,6 +5,7 @@ Customers come in sessions of a few events, a minute or so apart. Given a seed, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from consumer.core.calendar import DAY_MS
 START_MS = 1_760_000_000_000 // DAY_MS * DAY_MS  # midnight of a day in October 2025, UTC
 _SESSION_EVENTS = 3.0
 _GAP_MS = 60_000
+_BLOCK_ROWS = 50_000
 _KINDS = (
     ("session_start", 0.17), ("view_item", 0.47), ("search", 0.09), ("add_to_cart", 0.10), ("begin_checkout", 0.05),
     ("purchase", 0.06), ("email_open", 0.03), ("review", 0.015), ("support_ticket", 0.005), ("refund", 0.005),
@@ -79,10 +81,8 @@ def _as_json(
     kind = np.full(count, names.index("purchase")) if only_purchases else rng.choice(len(names), count, p=shares)
     item, value, stars = rng.integers(0, 20_000, count), rng.gamma(2.0, 20.0, count).round(2), rng.integers(1, 6, count)
     dwell_ms = rng.integers(500, 90_000, count)
-    columns = (user, time_ms, kind, item, value, stars, dwell_ms)
-    for number, (who, at, what, which, money, rating, stay) in enumerate(
-        zip(*(each.tolist() for each in columns), strict=True), first_id
-    ):
+    rows = _rows(user, time_ms, kind, item, value, stars, dwell_ms)
+    for number, (who, at, what, which, money, rating, stay) in enumerate(rows, first_id):
         user_id = f"customer-{who:08d}"
         name = names[what]
         own = f',"rating":{rating}' if name == "review" else ""
@@ -100,3 +100,9 @@ def _as_json(
                 f'"session":"{(at // 600_000) * 7919 % 2**32:08x}-web"}}'
             ).encode(),
         )
+
+
+def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Row by row, without all of them in memory at once."""
+    for begin in range(0, len(columns[0]), _BLOCK_ROWS):
+        yield from zip(*(each[begin : begin + _BLOCK_ROWS].tolist() for each in columns), strict=True)
