@@ -38,7 +38,7 @@ class Fleet:
     def __enter__(self) -> Self:
         self._ports = free_ports(self._count)
         for port in self._ports:
-            given = self._given | {"http_port": port, "log_level": "warning"}
+            given = {"log_level": "warning"} | self._given | {"http_port": port}
             environment = {f"EBBTIDE_{name.upper()}": str(value) for name, value in given.items()}
             command = [sys.executable, "-m", "consumer", "run"]
             self._processes.append(subprocess.Popen(command, cwd=ROOT, env=os.environ | environment))
@@ -73,13 +73,15 @@ class Fleet:
         """Resident memory of all processes."""
         return sum(_rss_mb(process.pid) for process in self._processes)
 
-    def pause(self) -> None:
-        """Nothing happens until `resume`: for less than the session timeout."""
-        self._signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """What came meanwhile is a backlog now."""
+    async def cpu_us(self, records: Records) -> float:
+        """Processor time for one of these records, all of which wait when the first is read."""
+        self._signal(signal.SIGSTOP)  # for less than the session timeout
+        async with producer(self.settings.kafka_bootstrap_servers) as to:
+            count = await send(to, self, records)
+        before_s = self.cpu_s()
         self._signal(signal.SIGCONT)
+        await self.drained()
+        return (self.cpu_s() - before_s) / count * 1e6
 
     def check(self) -> None:
         """Raises `RuntimeError` if a process has ended."""

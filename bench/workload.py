@@ -32,10 +32,11 @@ class Workload:
 
     events: int
     users: int
-    days: int
+    days: float
     seed: int
     zipf: float = 0.7
     history_days: int = 0
+    start_ms: int = START_MS
 
     @property
     def history_events(self) -> int:
@@ -45,7 +46,7 @@ class Workload:
     @property
     def end_ms(self) -> int:
         """When everything has happened."""
-        return START_MS + (self.history_days + self.days + 1) * DAY_MS
+        return self.start_ms + int((self.history_days + self.days + 1) * DAY_MS)
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in order of time."""
@@ -57,14 +58,14 @@ class Workload:
         day = np.repeat(np.arange(self.history_days), self.users)
         user = np.concatenate([rng.permutation(self.users) for _ in range(self.history_days)] or [np.empty(0, int)])
         order = np.sort(rng.integers(0, DAY_MS, (self.history_days, self.users)), axis=1).ravel()
-        return user, START_MS + day * DAY_MS + order
+        return user, self.start_ms + day * DAY_MS + order
 
     def _sessions(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         share = np.arange(1, self.users + 1) ** -self.zipf
         sessions = round(self.events / _SESSION_EVENTS * 1.1)
         user = rng.permutation(self.users)[rng.choice(self.users, sessions, p=share / share.sum())]
         size = rng.geometric(1 / _SESSION_EVENTS, sessions)
-        start_ms = START_MS + self.history_days * DAY_MS + rng.integers(0, self.days * DAY_MS, sessions)
+        start_ms = self.start_ms + self.history_days * DAY_MS + rng.integers(0, int(self.days * DAY_MS), sessions)
         gaps_ms = np.ceil(rng.exponential(_GAP_MS, size.sum())).astype(np.int64)
         first = np.cumsum(size) - size
         since_ms = np.cumsum(gaps_ms)
