@@ -64,9 +64,8 @@ class Rounds:
             for fleet in fleets:
                 fleet.await_ready()
             for is_spread in (False, True)[: 1 + spread]:
-                logs = [
-                    _afternoon(setup.known if is_spread else ACTIVE, is_spread, events, repeats) for setup in setups
-                ]
+                whose = [setup.known if is_spread else ACTIVE for setup in setups]
+                logs = [_afternoon(users, is_spread, events * (repeats + 1)) for users in whose]
                 for number in range(repeats + 1):
                     for setup, fleet, log in zip(setups, fleets, logs, strict=True):
                         cpu_us = asyncio.run(fleet.cpu_us(islice(log, events)))

@@ -2,7 +2,7 @@
 
 One process of the service over an embedded Kafka and Valkey, under a steady load that comes in lumps of growing size,
 so that micro-batches vary from some tens of events to thousands. Customers' histories grow from nothing to weeks of
-active days, and the prefix cache is small enough to be full early. The line is fitted to the last two thirds of the time.
+active days, and the prefix cache is small enough to be full early. The line is fitted to the last two thirds.
 """
 
 import argparse
@@ -11,20 +11,20 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from bench import plots
 from bench.fits import last_two_thirds, line
 from bench.fleet import Fleet, Records, producer, send
 from bench.machine import RESULTS, write_results
 from bench.workload import Workload
 from consumer.adapters.topics import create_topics
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
-from model_export.canvas import svg
 
-PLOT = Path(__file__).parent.parent / "docs" / "benchmarks" / "soak.svg"
 USERS, CACHE_MB = 20_000, 32
 LUMPS_S = (0.02, 0.1, 0.5, 1.0, 2.0, 4.0)  # one after the other, each for a while: how much is sent at a time
 _EACH_LUMP_S, _SAMPLE_EVERY_S = 12.0, 10.0
@@ -130,8 +130,9 @@ def summary(samples: list[Sample], minutes: float, days: int) -> Soak:
     )
 
 
-def draw(found: Soak, axes: Axes) -> None:
+def draw(found: Soak, figure: Figure) -> None:
     """Memory over time."""
+    axes = figure.subplots()
     minutes = [each.at_s / 60 for each in found.samples]
     axes.plot(minutes, [each.rss_mb for each in found.samples], color="#2563eb", label="resident memory")
     axes.plot(minutes, [each.cache_mb for each in found.samples], color="#94a3b8", label="of it, the prefix cache")
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60, help="That the log is of, however long it takes.")
     parser.add_argument("--per-second", type=float, default=1_500.0)
     parser.add_argument("--out", type=Path, default=RESULTS / "soak.json")
-    parser.add_argument("--plot", type=Path, default=PLOT)
+    parser.add_argument("--plot", type=Path, default=plots.FOLDER / "soak.svg")
     options = parser.parse_args()
     with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey:
         settings = {
@@ -171,8 +172,7 @@ def main() -> None:
         f"from {found.first_mb:.0f} to {found.last_mb:.0f} MB, at most {found.peak_mb:.0f}; "
         f"{found.cpu_us:.0f} µs of processor time an event"
     )
-    options.plot.parent.mkdir(parents=True, exist_ok=True)
-    options.plot.write_text(svg(lambda axes: draw(found, axes), (7.0, 3.7)) + "\n", encoding="utf-8")
+    plots.save(options.plot, partial(draw, found), (7.0, 3.7))
     write_results(options.out, "make bench-soak", asdict(found))
 
 
