@@ -21,6 +21,7 @@ from consumer.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 _DEADLINE_S, _LOOK_EVERY_S = 600.0, 0.1
+_SETTLE_S = 0.5  # until what is committed in Kafka is in Redis too
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 Records = Iterable[tuple[bytes, bytes]]  # keys and values
 
@@ -81,6 +82,7 @@ class Fleet:
         before_s = self.cpu_s()
         self._signal(signal.SIGCONT)
         await self.drained()
+        await asyncio.sleep(_SETTLE_S)
         return (self.cpu_s() - before_s) / count * 1e6
 
     def check(self) -> None:

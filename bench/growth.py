@@ -44,7 +44,7 @@ class Plan:
     batch_users: int
 
 
-FULL = Plan((10_000, 100_000, 1_000_000), 40_000, 3, 1_000, 20_000)
+FULL = Plan((10_000, 100_000, 1_000_000), 80_000, 3, 1_000, 20_000)
 QUICK = Plan((10_000, 100_000), 10_000, 1, 100, 2_000)
 
 
@@ -92,7 +92,7 @@ def timers() -> Panel:
     """Those that wait, none of them due."""
     runs = json.loads(TIMERS.read_text(encoding="utf-8"))["measured"]
     costs = [(each["waiting"], each["cpu_us"]) for each in runs if not each["backlog"]]
-    return Panel("Pending timers", "timers", [Curve.of("", costs)])
+    return Panel("Pending timers", "timers (of make bench-timers)", [Curve.of("", costs)])
 
 
 def told(measured: Iterable[T]) -> Iterator[T]:
@@ -123,11 +123,11 @@ def main() -> None:
     panels = [*services(plan), *alone(plan), timers()]
     console.print(table(panels))
     if not options.quick:
-        plots.save(plots.FOLDER / "growth.svg", partial(draw, panels), (13.0, 7.0))
         found = [
             {"title": each.title, "x": each.x, "curves": [curve.as_json() for curve in each.curves]} for each in panels
         ]
         write_results(RESULTS / "growth.json", "make bench-growth", {"plan": asdict(plan), "panels": found})
+        plots.save(plots.FOLDER / "growth.svg", partial(draw, panels), (13.0, 7.0))
 
 
 if __name__ == "__main__":
