@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check
+.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check bench-growth bench-soak
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -79,6 +79,12 @@ bench-java: ## build the rival in Kafka Streams (needs Java 17 and Maven)
 
 bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
 	$(BIN)/python -m bench.hot_user $(ARGS)
+
+bench-growth: $(DEV) ## how cost per event grows with users, history, partitions, processes, batches, timers (ARGS=--quick)
+	$(BIN)/python -m bench.growth $(ARGS)
+
+bench-soak: $(DEV) ## half an hour of steady load: does memory stay flat? (ARGS="--minutes 5"); into bench/results/soak.json
+	$(BIN)/python -m bench.soak $(ARGS)
 
 bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
 	$(BIN)/python -m bench.same_job $(ARGS)
