@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check bench-growth bench-soak
+.PHONY: bench help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check bench-growth bench-soak
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -58,6 +58,12 @@ backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../
 
 bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
 	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
+
+bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery
+	$(BIN)/python -m bench.stages --scale 0.2 --repeats 1
+	$(BIN)/python -m bench.same_job --quick
+	$(BIN)/python -m bench.growth --quick
+	$(BIN)/python -m bench.restore --users 20000 --repeats 1
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
