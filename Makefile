@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot
+.PHONY: bench help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check bench-growth bench-soak
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -59,6 +59,12 @@ backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../
 bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
 	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
 
+bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery
+	$(BIN)/python -m bench.stages --scale 0.2 --repeats 1
+	$(BIN)/python -m bench.same_job --quick
+	$(BIN)/python -m bench.growth --quick
+	$(BIN)/python -m bench.restore --users 20000 --repeats 1
+
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
 
@@ -80,8 +86,20 @@ bench-java: ## build the rival in Kafka Streams (needs Java 17 and Maven)
 bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
 	$(BIN)/python -m bench.hot_user $(ARGS)
 
+bench-growth: $(DEV) ## how cost per event grows with users, history, partitions, processes, batches, timers (ARGS=--quick)
+	$(BIN)/python -m bench.growth $(ARGS)
+
+bench-soak: $(DEV) ## half an hour of steady load: does memory stay flat? (ARGS="--minutes 5"); into bench/results/soak.json
+	$(BIN)/python -m bench.soak $(ARGS)
+
 bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
 	$(BIN)/python -m bench.same_job $(ARGS)
+
+bench-stages: $(DEV) ## where the time goes, stage by stage, and the limit; into bench/results/stages.json and docs/benchmarks/stages.svg
+	$(BIN)/python -m bench.stages $(ARGS)
+
+bench-check: $(DEV) ## whether a change has slowed the hot path by more than 20 % (ARGS=--write sets the mark anew)
+	$(BIN)/python -m bench.check $(ARGS)
 
 lock: $(DEV) ## resolve the lock files anew
 	$(COMPILE) --upgrade --extra dev $(LOCKED) --output-file requirements/dev.lock

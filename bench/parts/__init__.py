@@ -1,0 +1,1 @@
+"""What the stages of the pipeline take, each alone and all at work (`bench.stages`)."""

@@ -1,0 +1,62 @@
+"""A workload's log, up to where it is measured and beyond."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+
+from bench.rivals.command import PARTITIONS
+from bench.workload import Workload
+from consumer.ports import Record
+
+READ_AHEAD = 10_000
+_BATCH_BYTES = 900_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A workload of which `measured` events are looked at, once all before them were processed; more follow them.
+
+    Those that follow are there since the service reads ahead while it works.
+    """
+
+    name: str
+    workload: Workload
+    warm_up: int
+    measured: int
+
+    def records(self) -> Iterator[tuple[int, Record]]:
+        """With their partitions, and the offsets that they have there."""
+        next_offset = [0] * PARTITIONS
+        for key, value in islice(self.workload.records(), self.warm_up + self.measured + READ_AHEAD):
+            partition = partition_of(key)
+            yield partition, Record(next_offset[partition], 0, key, value)
+            next_offset[partition] += 1
+
+
+@lru_cache(maxsize=1_000_000)
+def partition_of(key: bytes) -> int:
+    """Where Kafka's clients put a key."""
+    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
+
+
+async def write(shape: Shape, bootstrap: str, topic: str) -> None:
+    """All of a log."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=_BATCH_BYTES)
+    await producer.start()
+    try:
+        await producer.partitions_for(topic)
+        batches = [producer.create_batch() for _ in range(PARTITIONS)]
+        for partition, record in shape.records():
+            if batches[partition].append(key=record.key, value=record.value, timestamp=None) is None:
+                await producer.send_batch(batches[partition], topic, partition=partition)
+                batches[partition] = producer.create_batch()
+                batches[partition].append(key=record.key, value=record.value, timestamp=None)
+        for partition, batch in enumerate(batches):
+            await producer.send_batch(batch, topic, partition=partition)
+        await producer.flush()
+    finally:
+        await producer.stop()
