@@ -16,7 +16,7 @@ from consumer.errors import DamagedViewError
 from consumer.messages import Messages, Origin, Outgoing
 from consumer.ports import Message, Position, Record, Step, Telemetry, UserState
 from consumer.scoring import Engine, Findings
-from consumer.spending import Spending, day_ends, in_parts, pieces
+from consumer.spending import Spending, day_starts, in_parts, pieces
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
 _KEY_AND_VALUE = attrgetter("key", "value")
@@ -69,7 +69,7 @@ class Worker:
             for partition, part in batch.items()
         }
         before_ms = np.concatenate([reached[:-1] for reached in reached_ms.values()])
-        spending = self._spending(stand, {each: stand[each].watermark_ms for each in batch}, users)
+        spending = self._spending(stand, {each: int(reached[-1]) for each, reached in reached_ms.items()}, users)
         entries = self.engine.scorer.cache.entries(users.names)
         fate, found = self.engine.on_events(states, events, before_ms, spending.gate, entries)
         stand = spending.after(stand)
@@ -121,16 +121,21 @@ class Worker:
     def cut(
         self, batch: Mapping[int, Slice], stand: Mapping[int, Position], decoded: Callable[[int, list[Record]], Slice]
     ) -> list[dict[int, Slice]]:
-        """The batch in parts to be processed one after the other, timers in between: days, if alerts have a budget."""
+        """The batch in parts to be processed one after the other, timers in between: days, if alerts have a budget.
+
+        A first part of nothing, if a day that has begun already ends with the batch's first record.
+        """
         if self.engine.conduct.alerts_per_day is None:
             return [dict(batch)]
         calendar = self.engine.policy.calendar
         cut: dict[int, list[Slice]] = {}
+        ends_a_day = False
         for partition, part in batch.items():
             events, index = part.decoded.events, part.decoded.index
-            ends = day_ends(events, index, stand[partition], self.watermark_delay_ms, calendar)
-            cut[partition] = pieces(part.records, ends, partial(decoded, partition)) if ends else [part]
-        return in_parts(cut)
+            starts = day_starts(events, index, stand[partition], self.watermark_delay_ms, calendar)
+            ends_a_day |= 0 in starts
+            cut[partition] = pieces(part.records, starts, partial(decoded, partition)) if any(starts) else [part]
+        return [*([{}] if ends_a_day else []), *in_parts(cut)]
 
     def _spending(self, stand: Mapping[int, Position], reached_ms: Mapping[int, int], users: "_Users") -> Spending:
         engine = self.engine

@@ -61,11 +61,11 @@ class Spending:
         }
 
 
-def day_ends(events: Events, index: np.ndarray, stand: Position, delay_ms: int, calendar: Calendar) -> list[int]:
-    """Record numbers after which a partition's watermark is on a later day; `index` (N,) is each event's record."""
+def day_starts(events: Events, index: np.ndarray, stand: Position, delay_ms: int, calendar: Calendar) -> list[int]:
+    """Record numbers that bring a partition's watermark to a later day; `index` (N,) is each event's record."""
     days = calendar.day_of(watermarks(events, stand.watermark_ms, delay_ms))
-    ends: list[int] = (index[np.flatnonzero(np.diff(days))] + 1).tolist()
-    return ends
+    starts: list[int] = index[np.flatnonzero(np.diff(days))].tolist()
+    return starts
 
 
 def in_parts(pieces: Mapping[P, Sequence[S]]) -> list[dict[P, S]]:
@@ -74,7 +74,7 @@ def in_parts(pieces: Mapping[P, Sequence[S]]) -> list[dict[P, S]]:
     return [{key: piece for key, piece in zip(pieces, row, strict=True) if piece is not None} for row in rows]
 
 
-def pieces(records: Sequence[R], ends: Sequence[int], make: Callable[[Sequence[R]], S]) -> list[S]:
-    """Records cut after each of `ends`, made into something each."""
-    cuts = [0, *(end for end in ends if 0 < end < len(records)), len(records)]
+def pieces(records: Sequence[R], starts: Sequence[int], make: Callable[[Sequence[R]], S]) -> list[S]:
+    """Records cut before each of `starts`, made into something each."""
+    cuts = [0, *(start for start in starts if start), len(records)]
     return [make(records[start:end]) for start, end in pairwise(cuts)]

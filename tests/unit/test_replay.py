@@ -12,6 +12,7 @@ import pytest
 
 from consumer.replay import replay
 from consumer.settings import Settings
+from shop_logs import Row, shop_rows, write_rows
 
 CDNOW = Path(__file__).parents[2] / "data" / "cdnow" / "events.csv.xz"
 ROWS = 4_000
@@ -25,6 +26,7 @@ threshold = "model"
 [budget]
 alerts_per_day = {0}
 """
+LOW = "grace_days = 2.5" + BUDGET.replace('"model"', "0.4")
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,19 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def replayed(log: Path, out: Path, budget: float | None, max_batch_records: int) -> dict[str, bytes]:
+def replayed(
+    log: Path, out: Path, budget: float | None, max_batch_records: int, max_due_users: int = 2_000, low: bool = False
+) -> dict[str, bytes]:
     """What is written, by file."""
-    chosen: dict[str, Any] = {"max_batch_records": max_batch_records, "watermark_delay_s": 0.0}
+    chosen: dict[str, Any] = {
+        "max_batch_records": max_batch_records,
+        "max_due_users": max_due_users,
+        "watermark_delay_s": 0.0,
+    }
     if budget is not None:
         out.mkdir()
         policy = out / "policy.toml"
-        policy.write_text(BUDGET.format(budget))
+        policy.write_text((LOW if low else BUDGET).format(budget))
         chosen["policy_file"] = policy
     replay(log, out, Settings(**chosen), partitions=2)
     return {name: (out / name).read_bytes() for name in WRITTEN}
@@ -57,6 +65,29 @@ def test_cuts_between_batches_change_no_byte(log: Path, tmp_path: Path, budget: 
     assert all(len(content) > 1_000 for content in first.values())
     for other in others:
         assert other == first
+
+
+def test_a_budget_is_spent_by_the_day_in_which_each_timer_falls_due(tmp_path: Path) -> None:
+    """With times of day too: batches of one record or of all, or one timer at a look, give the same files."""
+    log = write_rows(tmp_path / "log.csv", through_the_day(shop_rows(customers=80, days=90)))
+    first, *others = (
+        replayed(log, tmp_path / f"{records}-{timers}", 1.0, records, timers, low=True)
+        for records, timers in ((1, 2_000), (2_000, 2_000), (25, 1))
+    )
+    assert len(alerts(first)) > 50
+    for other in others:
+        assert other == first
+
+
+def through_the_day(rows: list[Row]) -> list[Row]:
+    """The rows of each day spread evenly over it."""
+    of_day, seen = Counter(day for _, _, day, _ in rows), Counter[str]()
+    spread = []
+    for user, kind, day, value in rows:
+        seen[day] += 1
+        minutes = 24 * 60 * seen[day] // (of_day[day] + 1)
+        spread.append((user, kind, f"{day}T{minutes // 60:02}:{minutes % 60:02}:00Z", value))
+    return spread
 
 
 def test_a_budget_is_spent_evenly_on_those_of_whom_most_is_at_stake(log: Path, tmp_path: Path) -> None:
