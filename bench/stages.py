@@ -148,7 +148,7 @@ def table_of(result: Breakdown) -> Table:
     table.add_row("sum", f"{result.limit_us:.2f}", f"{result.timed_service_us:.2f}")
     table.add_row("the service, untimed", "", f"{result.service_us:.2f}")
     mark = "green" if result.reached >= _BAR else "bold red"
-    table.add_row("of the limit", "", f"[{mark}]{result.reached:.0%}")
+    table.add_row("of the limit", "", f"[{mark}]{result.reached:.1%}")
     return table
 
 
