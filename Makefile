@@ -1,6 +1,6 @@
 # Everything here works on a machine with Python 3.11+, make and git; `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check
+.PHONY: bench help demo test check format schemas messages train evaluate ablate faults faults-long recovery backtest bench-spent bench-state bench-restore bench-reasons bench-timers bench-drift bench-java bench-rivals lock clean bench-hot bench-stages bench-check bench-growth bench-soak
 BIN := .venv/bin
 DEMO := .venv/.installed-demo
 DEV := .venv/.installed-dev
@@ -56,6 +56,15 @@ recovery: $(DEV) ## how long recovery takes, into bench/results/recovery.json
 backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../shared/data; pages into backtest/
 	$(BIN)/python -m bench.backtest --data $(DATA) --out backtest $(ARGS)
 
+bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
+	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
+
+bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery
+	$(BIN)/python -m bench.stages --scale 0.2 --repeats 1
+	$(BIN)/python -m bench.same_job --quick
+	$(BIN)/python -m bench.growth --quick
+	$(BIN)/python -m bench.restore --users 20000 --repeats 1
+
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)
 
@@ -76,6 +85,12 @@ bench-java: ## build the rival in Kafka Streams (needs Java 17 and Maven)
 
 bench-hot: $(DEV) ## what one user with a million events in a day costs, into bench/results/hot_user.json
 	$(BIN)/python -m bench.hot_user $(ARGS)
+
+bench-growth: $(DEV) ## how cost per event grows with users, history, partitions, processes, batches, timers (ARGS=--quick)
+	$(BIN)/python -m bench.growth $(ARGS)
+
+bench-soak: $(DEV) ## half an hour of steady load: does memory stay flat? (ARGS="--minutes 5"); into bench/results/soak.json
+	$(BIN)/python -m bench.soak $(ARGS)
 
 bench-rivals: $(DEV) $(BENCH) ## the same job in other hands (ARGS=--quick for some minutes); into bench/results/same_job.json
 	$(BIN)/python -m bench.same_job $(ARGS)

@@ -45,10 +45,10 @@ class Timed(Drift):
 
     spent_s: float = 0.0
 
-    def add(self, states: States, rows: np.ndarray) -> None:
+    def add(self, states: States, rows: np.ndarray, ids: np.ndarray) -> None:
         """See `Drift.add`."""
         before_s, began = self.spent_s, thread_time()
-        super().add(states, rows)
+        super().add(states, rows, ids)
         self.spent_s = before_s + thread_time() - began  # with what `count` took within it
 
     def count(self) -> None:
@@ -135,7 +135,8 @@ def unlike_the_average() -> dict[str, float]:
         states = at_events(model.manifest.pretraining.seed, number, EVENTS_OF_A_SHOP, AFTER_DAYS)
         states.header["log_hazards"] = model.log_hazards(states)[:, 0]
         drift = Drift(model.manifest.reference, "purchase", model.manifest.horizon_days, DriftRules(1e9))
-        drift.add(states, np.arange(len(states)))
+        every = np.arange(len(states))
+        drift.add(states, every, states.last_id(every))
         drift.count()
         for name, value in drift.psi().items():
             found.setdefault(name, []).append(value)

@@ -1,8 +1,8 @@
 """What does one user with a million events in a day cost, and who waits for it (`make bench-hot`)?
 
-A user's events must be folded and scored one after the other, so that a micro-batch takes as many rounds as its busiest
-user has events in it. Measured is the service's pipeline, model and policy on one partition, in memory, with a growing
-share of events that are one user's.
+A user's events must be folded and scored in order; those of a day are taken together up to the first that decides
+something. Measured is the service's pipeline, model and policy on one partition, in memory, with a growing share of
+events that are one user's.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Figures:
     """Of one share."""
 
     hot_share: float  # of all events
-    rounds: int  # of a micro-batch: events of the hot user in it
+    in_batch: int  # events of the hot user in a micro-batch
     events_per_s: float
     cpu_us: float  # of an event, whoever's
     turn_p50_ms: float  # how long a micro-batch takes, and everybody in it waits
@@ -91,10 +91,10 @@ def main() -> None:
     settings = Settings(clock="watermark", max_batch_records=BATCH)
     configure_logging(settings.model_copy(update={"log_level": "warning"}))
     found = [asyncio.run(through(traffic(share), settings, share)) for share in SHARES]
-    print(f"{'hot share':>10}{'rounds':>8}{'events/s':>10}{'CPU µs/event':>14}{'turn p50 ms':>13}{'longest':>9}")
+    print(f"{'hot share':>10}{'in batch':>10}{'events/s':>10}{'CPU µs/event':>14}{'turn p50 ms':>13}{'longest':>9}")
     for each in found:
         print(
-            f"{each.hot_share:10.1%}{each.rounds:8,}{each.events_per_s:10,.0f}{each.cpu_us:14.0f}"
+            f"{each.hot_share:10.1%}{each.in_batch:10,}{each.events_per_s:10,.0f}{each.cpu_us:14.0f}"
             f"{each.turn_p50_ms:13.0f}{each.turn_max_ms:9.0f}"
         )
     write_results(options.out, "make bench-hot", [asdict(each) for each in found])

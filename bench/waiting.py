@@ -7,6 +7,7 @@ from typing import Any, Final
 from consumer.backtest.comparison import OURS, RULE, Contest, Method
 from consumer.backtest.findings import Findings
 from consumer.backtest.rivals import DailyJob, best_rule
+from consumer.backtest.wording import WORDINGS
 from consumer.core.policy import Policy
 
 GRACES_DAYS: Final = (7, 14, 21, 30, 45, 60, 75)
@@ -23,7 +24,7 @@ def waits(findings: Findings) -> Iterator[dict[str, Any]]:
     contest = Contest(findings.history, findings.window, findings.seed)
     rule = best_rule(findings.rules, len(ours))
     assert rule
-    theirs = Method(RULE, rule.rule.title, rule.rule.alerts(findings.history, findings.window))
+    theirs = Method(RULE, rule.rule.title(WORDINGS["purchase"]), rule.rule.alerts(findings.history, findings.window))
     at_risk = findings.job.policy.rules.thresholds[0]
     for days in GRACES_DAYS:
         threshold, raised = _waiting(findings.job, days).as_many(len(ours), at_risk)

@@ -5,6 +5,7 @@ Customers come in sessions of a few events, a minute or so apart. Given a seed, 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from consumer.core.calendar import DAY_MS
 START_MS = 1_760_000_000_000 // DAY_MS * DAY_MS  # midnight of a day in October 2025, UTC
 _SESSION_EVENTS = 3.0
 _GAP_MS = 60_000
+_BLOCK_ROWS = 50_000
 _KINDS = (
     ("session_start", 0.17), ("view_item", 0.47), ("search", 0.09), ("add_to_cart", 0.10), ("begin_checkout", 0.05),
     ("purchase", 0.06), ("email_open", 0.03), ("review", 0.015), ("support_ticket", 0.005), ("refund", 0.005),
@@ -30,10 +32,11 @@ class Workload:
 
     events: int
     users: int
-    days: int
+    days: float
     seed: int
     zipf: float = 0.7
     history_days: int = 0
+    start_ms: int = START_MS
 
     @property
     def history_events(self) -> int:
@@ -43,7 +46,7 @@ class Workload:
     @property
     def end_ms(self) -> int:
         """When everything has happened."""
-        return START_MS + (self.history_days + self.days + 1) * DAY_MS
+        return self.start_ms + int((self.history_days + self.days + 1) * DAY_MS)
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in order of time."""
@@ -55,14 +58,14 @@ class Workload:
         day = np.repeat(np.arange(self.history_days), self.users)
         user = np.concatenate([rng.permutation(self.users) for _ in range(self.history_days)] or [np.empty(0, int)])
         order = np.sort(rng.integers(0, DAY_MS, (self.history_days, self.users)), axis=1).ravel()
-        return user, START_MS + day * DAY_MS + order
+        return user, self.start_ms + day * DAY_MS + order
 
     def _sessions(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         share = np.arange(1, self.users + 1) ** -self.zipf
         sessions = round(self.events / _SESSION_EVENTS * 1.1)
         user = rng.permutation(self.users)[rng.choice(self.users, sessions, p=share / share.sum())]
         size = rng.geometric(1 / _SESSION_EVENTS, sessions)
-        start_ms = START_MS + self.history_days * DAY_MS + rng.integers(0, self.days * DAY_MS, sessions)
+        start_ms = self.start_ms + self.history_days * DAY_MS + rng.integers(0, int(self.days * DAY_MS), sessions)
         gaps_ms = np.ceil(rng.exponential(_GAP_MS, size.sum())).astype(np.int64)
         first = np.cumsum(size) - size
         since_ms = np.cumsum(gaps_ms)
@@ -79,10 +82,8 @@ def _as_json(
     kind = np.full(count, names.index("purchase")) if only_purchases else rng.choice(len(names), count, p=shares)
     item, value, stars = rng.integers(0, 20_000, count), rng.gamma(2.0, 20.0, count).round(2), rng.integers(1, 6, count)
     dwell_ms = rng.integers(500, 90_000, count)
-    columns = (user, time_ms, kind, item, value, stars, dwell_ms)
-    for number, (who, at, what, which, money, rating, stay) in enumerate(
-        zip(*(each.tolist() for each in columns), strict=True), first_id
-    ):
+    rows = _rows(user, time_ms, kind, item, value, stars, dwell_ms)
+    for number, (who, at, what, which, money, rating, stay) in enumerate(rows, first_id):
         user_id = f"customer-{who:08d}"
         name = names[what]
         own = f',"rating":{rating}' if name == "review" else ""
@@ -100,3 +101,9 @@ def _as_json(
                 f'"session":"{(at // 600_000) * 7919 % 2**32:08x}-web"}}'
             ).encode(),
         )
+
+
+def _rows(*columns: np.ndarray) -> Iterator[tuple[Any, ...]]:
+    """Row by row, without all of them in memory at once."""
+    for begin in range(0, len(columns[0]), _BLOCK_ROWS):
+        yield from zip(*(each[begin : begin + _BLOCK_ROWS].tolist() for each in columns), strict=True)

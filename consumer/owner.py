@@ -68,6 +68,10 @@ class Owner:
         """Whether nothing is being claimed."""
         return all(task.is_live and not task.needs_seek for task in self.tasks.values())
 
+    def has_changes(self) -> bool:
+        """Whether anything waits to be committed."""
+        return any(self.work(task.partition).has_changes for task in self.live())
+
     def work(self, partition: int) -> WorkingSet:
         """A live partition's changes."""
         work = self.tasks[partition].work

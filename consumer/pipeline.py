@@ -129,6 +129,8 @@ class Pipeline:
     async def _process(self, batch: Mapping[int, Slice]) -> None:
         """One micro-batch of events, then one of timers."""
         current = {partition: part for partition, part in batch.items() if self._is_current(partition, part)}
+        if current:
+            self._world.telemetry.caught_up(False)
         idle = self._owner.tasks.keys() - current.keys()
         *earlier, last = self._parts(current)
         for part in earlier:
@@ -138,6 +140,7 @@ class Pipeline:
         await self._process_part(last)
         fired = await self._process_timers(idle)
         self.is_caught_up = not current and not fired and self._owner.all_live()
+        self._world.telemetry.caught_up(self.is_caught_up and not self._owner.has_changes())
         self._report()
 
     def _parts(self, batch: Mapping[int, Slice]) -> list[dict[int, Slice]]:

@@ -312,6 +312,9 @@ class Telemetry(Protocol):
     def timers_due(self, users: int) -> None:
         """How many users' timers the last look found due; 0 when none is left."""
 
+    def caught_up(self, is_caught_up: bool) -> None:
+        """Whether no record and no timer waits, and all that came of them is committed."""
+
     def partition(self, partition: int, lag: int, watermark_delay_s: float) -> None:
         """Where a partition stands."""
 

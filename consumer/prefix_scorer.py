@@ -37,7 +37,7 @@ class PrefixScorer:
         """Log-hazards (R, BINS) of some users, from all of their days; nothing is remembered."""
         hazards = np.empty((len(rows), BINS), np.float32)
         for part in _by_length(states.header["days"][rows]):
-            given = _Read.of(States(states.header[rows[part]], states.days[rows[part]]))
+            given = _Read.of(states.take(rows[part]))
             hazards[part] = self.model.prefill(given.tokens, given.lengths)[0]
         return hazards
 
@@ -104,7 +104,7 @@ class PrefixScorer:
     ) -> None:
         """Have the days before the open one of a `part` of the users remembered, and told in `before`, in place."""
         rows, entries = rows[part], entries[part]
-        given = _Read.of(States(states.header[rows], states.days[rows]))
+        given = _Read.of(states.take(rows))
         past = given.lengths - 1
         if past.any():
             prefilled = int(np.count_nonzero(past))

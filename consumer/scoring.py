@@ -107,11 +107,10 @@ class Engine:
         return fate, told
 
     def _is_drawn(self, events: Events) -> np.ndarray:
-        """After which events (N,) somebody looks at the states."""
+        """After which events (N,) the state is looked at."""
         if self.observer:
             return np.ones(len(events), np.bool_)
-        drawn_for_drift = is_drawn(events.id_hash, self.drift.share if self.drift else 0.0)
-        return drawn_for_drift | is_drawn(events.id_hash, self.outcome_rules.share)
+        return is_drawn(events.id_hash, self.outcome_rules.share)
 
     def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> np.ndarray:
         """How many events of each run (R,) can be taken at once: up to the first at which something is done."""
@@ -187,7 +186,8 @@ class Engine:
         alerts = self._alerted(states, decisions, place[decisions.row])
         self._sample(states, rows)
         if self.drift:
-            self.drift.add(states, rows)
+            taken = runs.kept(count)
+            self.drift.add(states, opened.events.row[taken], opened.events.id_hash[taken])
         if self.observer:
             self.observer.add(states, rows)
         set_timers(states, rows, self.outcome_rules)

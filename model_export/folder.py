@@ -165,13 +165,22 @@ def adapted_manifest(
 
 
 def _thresholds(past: Past, scorer: Scorer, token: np.ndarray, calibration: Calibration, budget: Budget) -> Thresholds:
-    """From the purchases of the last year of the log."""
-    from_day = max(past.first_day, past.until_day - ACTIVE_DAYS)
-    states, purchases = after_purchases(past.log.states, from_day, _PURCHASES_LOOKED_AT, np.random.default_rng(0))
+    """Of purchases as frequent as in the log's last year, by customers as well known as in the log's later half.
+
+    Where a log begins everybody looks new, and likely to leave: what is said then tells nothing of what will be said.
+    """
+    year_from = max(past.first_day, past.until_day - ACTIVE_DAYS)
+    known_from = max(year_from, (past.first_day + int(past.purchase_days[1].max()) + 1) // 2)
+    states, _ = after_purchases(past.log.states, known_from, _PURCHASES_LOOKED_AT, np.random.default_rng(0))
     raw = raw_log_hazards(states, scorer, token)[:, _HEAD]
-    active = len(np.unique(past.purchase_days[0][past.purchase_days[1] >= from_day]))
-    share = purchases * HORIZON_DAYS / max(1, past.until_day - from_day) / max(1, active)
-    return thresholds(calibrated(raw, calibration.offset), share, HORIZON_DAYS, budget)
+    return thresholds(calibrated(raw, calibration.offset), _purchases_share(past, year_from), HORIZON_DAYS, budget)
+
+
+def _purchases_share(past: Past, from_day: int) -> float:
+    """Purchase days per horizon and customer who bought, from a day on; also those that states have dropped."""
+    row, day = past.purchase_days
+    customer = row[day >= from_day]
+    return len(customer) / len(np.unique(customer)) * HORIZON_DAYS / (past.until_day - from_day)
 
 
 def _fingerprint(log: ShopLog, past: Past, until: date) -> TrainingData:

@@ -2,6 +2,8 @@
 
 Every purchase begins an episode that ends in an alert if the customer stays away until the risk reaches the threshold,
 which has the chance exp(-L(crossing)). Purchases per horizon times the mean of these chances is the number of alerts.
+Where few are silent through the grace, a budget may be larger than all of them, and would be spent on whoever is silent
+for so long, whatever the risk. So at most half of these are alerted: those of the higher risk.
 """
 
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from schemas.manifest import Thresholds
 ALERT_BUDGET: Final = 0.15
 GRACE_DAYS: Final = 7.0  # of the policy, as the service's default
 CRITICAL_SHARE: Final = 2 / 3  # of the customers alerted, how many are to become critical
+MOST_OF_SILENT: Final = 1 / 2  # of the customers silent through the grace, so many are alerted at most
 ACTIVE_DAYS: Final = 365  # an active customer has bought within so many days
 _GRID: Final = np.concatenate((np.arange(0.02, 0.98, 0.01), 1 - np.geomspace(0.02, 1e-3, 40)))
 _FARTHEST_DAYS: Final = 3650.0
@@ -38,14 +41,17 @@ def thresholds(
     horizon_days: float,
     budget: Budget = DEFAULT_BUDGET,
 ) -> Thresholds:
-    """The lowest thresholds that keep within `budget` (at risk) and two thirds of it (critical).
+    """The lowest thresholds within `budget`, or half of all silent if that is less; critical: within two thirds of it.
 
     `after_purchase` (N, bins): calibrated log-hazards right after purchases; `purchases_share`: purchase days per
     horizon and active customer, one for all or each purchase's own shop's (N,).
     """
     alerts = (purchases_share * _alert_chances(after_purchase, horizon_days, budget.grace_days)).mean(axis=1)
     alerts[-1] = 0.0
-    at_risk, critical = (int(np.argmax(alerts <= share)) for share in (budget.share, budget.share * CRITICAL_SHARE))
+    most = min(
+        budget.share, float(alerts[0]) * MOST_OF_SILENT
+    )  # at the lowest threshold all who are silent are alerted
+    at_risk, critical = (int(np.argmax(alerts <= share)) for share in (most, most * CRITICAL_SHARE))
     critical = max(critical, at_risk + 1) if at_risk + 1 < len(_GRID) else at_risk
     at_risk = min(at_risk, critical - 1)
     return Thresholds(at_risk=round(float(_GRID[at_risk]), 4), critical=round(float(_GRID[critical]), 4))

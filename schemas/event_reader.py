@@ -4,8 +4,9 @@ What it does not take, ShopEvent decides about: it accepts no record that ShopEv
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, Union
+from typing import Annotated, Any, Final, Literal, Union, cast
 
 import msgspec
 
@@ -37,23 +38,39 @@ def _fields() -> list[Any]:
 
 
 ReadEvent: Any = msgspec.defstruct("ReadEvent", _fields(), frozen=True, gc=False)
-_decode = msgspec.json.Decoder(ReadEvent).decode
+_decoder = msgspec.json.Decoder(ReadEvent)
+
+
+def read_events(values: Sequence[bytes | None]) -> list[Any]:
+    """Records' values as ReadEvents: ShopEvent's fields, `occurred_at` in milliseconds; None: ask ShopEvent."""
+    try:
+        lines = b"\n".join(cast("Sequence[bytes]", values))
+        one_each = lines.count(b"\n") == len(values) - 1
+        if one_each and lines.isascii() and max(map(len, cast("Sequence[bytes]", values)), default=0) <= _USUAL_BYTES:
+            events: list[Any] = _decoder.decode_lines(lines)
+            if len(events) == len(values):
+                return [each if type(each.occurred_at) is int else _with_instant(each) for each in events]
+    except (TypeError, msgspec.MsgspecError, RecursionError):
+        pass  # one of them is no usual record: one by one
+    return [None if value is None else read_event(value) for value in values]
 
 
 def read_event(value: bytes) -> Any:
-    """A record's value as a ReadEvent: ShopEvent's fields, `occurred_at` in milliseconds; None: ask ShopEvent."""
+    """One record's value."""
     if len(value) > _USUAL_BYTES:
         return None
     try:
         if not value.isascii():
             value.decode()  # fields that are skipped are not looked into
-        event = _decode(value)
+        event = _decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    if isinstance(event.occurred_at, str):
-        time_ms = _instant_ms(event.occurred_at)
-        return None if time_ms is None else msgspec.structs.replace(event, occurred_at=time_ms)
-    return event
+    return event if type(event.occurred_at) is int else _with_instant(event)
+
+
+def _with_instant(event: Any) -> Any:
+    time_ms = _instant_ms(event.occurred_at)
+    return None if time_ms is None else msgspec.structs.replace(event, occurred_at=time_ms)
 
 
 def as_read(event: ShopEvent) -> Any:

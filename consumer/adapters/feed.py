@@ -86,8 +86,7 @@ class Progress:
         self.timers_due = 0
         self.dead_letters = 0
         self.events_per_s = 0.0
-        self._commits = 0
-        self._is_quiet = False  # the last look found nothing new
+        self._is_caught_up = False
 
     async def update(self) -> None:
         """Scrape; a service that does not answer yet has not got further."""
@@ -97,14 +96,13 @@ class Progress:
         except (ClientError, TimeoutError):
             return
         samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-        before, commits_before = self.processed, self._commits
+        before = self.processed
 
         def total(name: str) -> int:
             return int(sum(each.value for each in samples if each.name == name))
 
         self.processed, self.timers_due = total("ebbtide_records_total"), total("ebbtide_timers_due")
-        self.dead_letters, self._commits = total("ebbtide_rejects_total"), total("ebbtide_commits_total")
-        self._is_quiet = (self.processed, self._commits) == (before, commits_before)
+        self.dead_letters, self._is_caught_up = total("ebbtide_rejects_total"), bool(total("ebbtide_caught_up"))
         self._measure(grew=self.processed > before)
 
     def _measure(self, grew: bool) -> None:
@@ -115,5 +113,5 @@ class Progress:
             self.events_per_s = self.processed / max(now_s - self._begun_s, 1e-3)
 
     def is_caught_up(self, sent: int) -> bool:
-        """Whether every event sent has been processed, no timer is due, and nothing is being committed any more."""
-        return self.processed >= sent and self.timers_due == 0 and self._is_quiet
+        """Whether every event sent has been processed, with all that came of it."""
+        return self.processed >= sent and self._is_caught_up

@@ -91,6 +91,9 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._caught_up = Gauge(
+            "ebbtide_caught_up", "1: no record and no timer waits, and all is committed.", registry=registry
+        )
         self._lag = Gauge("ebbtide_lag_records", "Records waiting.", ["partition"], registry=registry)
         self._watermark = Gauge(
             "ebbtide_watermark_delay_seconds",
@@ -142,6 +145,10 @@ class Metrics:
         self._forgotten.inc(evictions)
         self._remembered.set(cache.bytes)
         self._told = counts
+
+    def caught_up(self, is_caught_up: bool) -> None:
+        """See `Telemetry.caught_up`."""
+        self._caught_up.set(is_caught_up)
 
     def records(self, result: str, count: int) -> None:
         """See `Telemetry.records`."""

@@ -13,7 +13,7 @@ from consumer.core.events import ERASE, KIND_OF, Events
 from consumer.core.state import NAME_BYTES
 from schemas.dead_letter import RejectCode
 from schemas.event import MAX_ID_CHARS, ShopEvent
-from schemas.event_reader import ReadEvent, as_read, read_event
+from schemas.event_reader import ReadEvent, as_read, read_events
 
 Record = tuple[bytes | None, bytes | None]  # key, value
 _validate = ShopEvent.__pydantic_validator__.validate_json
@@ -49,21 +49,27 @@ class Decoded:
 
 def decode(records: Sequence[Record], now_ms: int, limits: Limits = Limits()) -> Decoded:
     """Validate every record; `now_ms` is the clock that "too far in the future" is measured by."""
+    fits = [value if value is None or len(value) <= limits.max_record_bytes else None for _, value in records]
+    read = read_events(fits)
+    is_usual = [
+        event is not None and event.user_id.encode() == key for event, (key, _) in zip(read, records, strict=True)
+    ]
     events: list[Any] = []  # ReadEvent, or None for a tombstone
     users: list[str] = []
     index: list[int] = []
     rejected: list[Rejection] = []
-    for position, (key, value) in enumerate(records):
-        event = read_event(value) if value is not None and len(value) <= limits.max_record_bytes else None
-        if event is None or event.user_id.encode() != key:
-            event = _decode_one(key, value, limits)
-        if isinstance(event, tuple):
-            rejected.append(Rejection(position, *event))
-        else:
-            is_event = not isinstance(event, str)
-            events.append(event if is_event else None)
-            users.append(event.user_id if is_event else event)
-            index.append(position)
+    if all(is_usual):
+        events, users, index = read, [event.user_id for event in read], [*range(len(read))]
+    else:
+        for position, (key, value) in enumerate(records):
+            event = read[position] if is_usual[position] else _decode_one(key, value, limits)
+            if isinstance(event, tuple):
+                rejected.append(Rejection(position, *event))
+            else:
+                is_event = not isinstance(event, str)
+                events.append(event if is_event else None)
+                users.append(event.user_id if is_event else event)
+                index.append(position)
     kept, beyond = _in_time(events, now_ms, limits)
     if beyond:
         rejected = sorted([*rejected, *(Rejection(index[at], *why) for at, why in beyond)], key=lambda each: each.index)

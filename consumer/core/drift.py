@@ -38,7 +38,7 @@ class DriftRules:
 
     half_life_days: float = 7.0  # whole weeks, so that no weekday is missed
     fewest: float = 500.0
-    enough: float = 5_000.0
+    enough: float = 2_000.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ class Drift:
         """Which share of the events is looked at."""
         return min(1.0, self.rules.enough / max(self._seen.total, 1.0))
 
-    def add(self, states: States, rows: np.ndarray) -> None:
-        """Look at those of `rows`, just scored, whose last event is drawn; `count` makes them count."""
-        drawn = rows[is_drawn(states.last_id(rows), self.share)]
+    def add(self, states: States, rows: np.ndarray, ids: np.ndarray) -> None:
+        """Look at the users of those events whose ids (N,) are drawn, as they are now; `rows` (N,) says whose they are.
+
+        `count` makes them count.
+        """
+        drawn = rows[is_drawn(ids, self.share)]
         if len(drawn):
             self._waiting.append(states.take(drawn))
         if sum(map(len, self._waiting)) >= _AT_ONCE:

@@ -12,6 +12,7 @@ from consumer.core.events import ERASE, KIND_OF, KINDS, Events, rounds
 from consumer.core.runs import Runs
 from consumer.core.state import (
     COUNTS,
+    DAY_WORDS,
     MAX_DAYS,
     NO_TIME,
     RECENT_IDS,
@@ -174,7 +175,8 @@ def _evict_oldest(states: States, rows: np.ndarray) -> None:
     header["evicted_day"][rows] = oldest["day"]
     bought = oldest["purchases"] > 0
     header["evicted_purchase_day"][rows[bought]] = oldest["day"][bought]
-    states.days[rows, :-1] = states.days[rows, 1:]
+    words = states.words()
+    words[rows, :-DAY_WORDS] = words[rows, DAY_WORDS:]
 
 
 def _start_day(states: States, rows: np.ndarray, slot: np.ndarray, day: np.ndarray) -> None:

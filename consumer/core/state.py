@@ -37,6 +37,7 @@ USER_DAY = np.dtype(
     + [(name, "<f8") for name in SUMS]
 )
 
+DAY_WORDS = USER_DAY.itemsize // 8
 FAVOURITE = np.dtype([("name", f"S{NAME_BYTES}"), ("weight", "<f4")])  # no name, no weight
 
 HEADER = np.dtype(
@@ -102,7 +103,16 @@ class States:
 
     def take(self, rows: np.ndarray) -> "States":
         """A copy of some rows."""
-        return States(self.header[rows], self.days[rows])
+        words = self.words()[rows]
+        return States(self.header[rows], words.view(USER_DAY).reshape(len(words), self.days.shape[1]))
+
+    def words(self) -> np.ndarray:
+        """All days of each user as a row of words, (U, words), which numpy moves many times faster than records.
+
+        Of days that lie one after the other, as they do but in a view of the first few, it is a view itself.
+        """
+        slots = self.days.shape[1]
+        return np.ascontiguousarray(self.days).view(np.uint64).reshape(len(self), slots * DAY_WORDS)
 
     def last_day(self, rows: np.ndarray) -> np.ndarray:
         """Day number of each row's latest active day; `NO_DAY` where there is none."""
@@ -126,6 +136,9 @@ def empty_states(count: int) -> States:
     header = np.zeros(count, HEADER)
     reset(header, np.arange(count))
     return States(header, np.zeros((count, MAX_DAYS), USER_DAY))
+
+
+assert USER_DAY.itemsize == 8 * DAY_WORDS
 
 
 def reset(header: np.ndarray, rows: np.ndarray) -> None:

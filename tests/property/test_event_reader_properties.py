@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.event import EventType, ShopEvent
-from schemas.event_reader import ReadEvent, as_read, read_event
+from schemas.event_reader import ReadEvent, as_read, read_event, read_events
 
 GOOD: dict[str, Any] = {"event_id": "e", "user_id": "u", "event_type": "purchase", "occurred_at": 1_700_000_000_000}
+USUAL = json.dumps(GOOD).encode()
 PIECES = st.sampled_from(
     [b"", b'"', b"\\", b"\\u", b"\\ud800", b"\\u0000", b"{", b"}", b"[", b"]", b",", b":", b"0", b"01", b"-", b"1e5",
      b".", b"1e400", b"NaN", b"Infinity", b"null", b"true", b'"a":1,', b"\x00", b"\n",
@@ -37,6 +38,8 @@ FIELDS = st.dictionaries(
 def agrees(value: bytes) -> bool:
     """Whether the fast reader took it; then ShopEvent must have read the same."""
     read = read_event(value)
+    assert read_events([value]) == [read]
+    assert read_events([USUAL, value, USUAL]) == [read_event(USUAL), read, read_event(USUAL)]
     if read is None:
         return False
     event = ShopEvent.model_validate_json(value)  # a ValidationError fails the test
@@ -95,3 +98,13 @@ def test_what_shop_event_refuses_is_left_to_it() -> None:
         except ValidationError:
             continue
         raise AssertionError(wrong)
+
+
+def test_what_breaks_over_two_records_is_not_put_together() -> None:
+    """A record that ends within a string, and one that begins there, are no events, whatever stands between."""
+    broken = json.dumps(GOOD | {"foreign": "x"}).encode()
+    cut = broken.index(b'x"')
+    assert read_events([broken[:cut], broken[cut:]]) == [None, None]
+    assert read_events([USUAL + b"\n" + USUAL, b""]) == [None, None]
+    assert read_events([b"", USUAL, None, USUAL]) == [None, read_event(USUAL), None, read_event(USUAL)]
+    assert read_events([]) == []

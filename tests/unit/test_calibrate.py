@@ -14,16 +14,16 @@ from consumer.core.state import BINS
 from model_export.artefact import Scorer
 from model_export.calibrate import FEWEST_CUSTOMERS, _most_likely, _persistence, fit_calibration, window_days
 from model_export.data import HEADS
-from model_export.folder import ShopLog, run_calibration
+from model_export.folder import ShopLog, _purchases_share, _thresholds, run_calibration
 from model_export.shop import SHOP_TOKEN_NAMES, shop_token
 from model_export.tasks import Past
 from model_export.thresholds import Budget
 from schemas.files import EventFileError
-from schemas.manifest import Calibration, Manifest, ManifestError, load_manifest
+from schemas.manifest import Calibration, Manifest, ManifestError, Thresholds, load_manifest
 from shop_logs import FIRST_DAY, Row, shop_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
-DAYS = 200
+DAYS, NEW_DAYS = 200, 10
 
 
 def simulated(offset: float, customers: int) -> tuple[float, np.ndarray]:
@@ -96,6 +96,46 @@ def test_with_little_data_calibration_is_neutral(customers: int, days: int, tmp_
     """Too few customers before the window, or too short a log, and the network is taken at its word."""
     past = past_of(steady_rows(customers, 0.03), tmp_path, days)
     assert fit_calibration(past, says(0.5), says(0.5)) == Calibration()
+
+
+def says_by_days_known(past: Past) -> Thresholds:
+    """Thresholds by a scorer to which whoever has bought on few days looks likely to leave."""
+
+    def run(tokens: np.ndarray, lengths: np.ndarray, shop: np.ndarray) -> np.ndarray:
+        per_day = np.where(lengths < NEW_DAYS, 0.005, 0.05)
+        return np.broadcast_to(np.log(per_day).astype(np.float32)[:, None, None], (len(tokens), len(HEADS), BINS))
+
+    token = shop_token(past.log.states, past.until_day)
+    return _thresholds(past, run, token, Calibration(), Budget(0.05))
+
+
+def test_thresholds_are_of_customers_who_are_known(tmp_path: Path) -> None:
+    """That everybody looks new where a log begins does not raise them: they lie where the known ones' risk does."""
+    past = past_of(steady_rows(40, 0.2), tmp_path)
+    known = np.exp(-30 * 0.05)
+    assert known < says_by_days_known(past).at_risk <= known + 0.01
+
+
+def test_newcomers_of_the_later_half_count(tmp_path: Path) -> None:
+    """Where new customers come until the end, they are among those who will be alerted."""
+    rows = steady_rows(40, 0.2)
+    new = [(f"n{number}", "purchase", str(FIRST_DAY + timedelta(days=number // 5)), 9.0) for number in range(5 * DAYS)]
+    past = past_of(sorted(rows + new, key=lambda row: row[2]), tmp_path)
+    assert says_by_days_known(past).at_risk > np.exp(-30 * 0.05) + 0.01
+
+
+def test_thresholds_of_a_log_that_ended_months_ago(tmp_path: Path) -> None:
+    """They are of its last purchases, though the later half of the time until now has none."""
+    past = past_of([row for row in steady_rows(40, 0.2) if row[2] < str(FIRST_DAY + timedelta(days=80))], tmp_path)
+    assert past.until_day - past.first_day == DAYS
+    assert 0.2 < says_by_days_known(past).at_risk < 0.9
+
+
+def test_purchases_that_states_have_dropped_are_counted(tmp_path: Path) -> None:
+    """Everybody buys every day: thirty times in a month, though a state holds 64 days."""
+    past = past_of(steady_rows(5, 1.0), tmp_path)
+    assert _purchases_share(past, past.first_day) == 30.0
+    assert _purchases_share(past, past.until_day - 100) == 30.0
 
 
 def calibrated_folder(rows: list[Row], base: Path, folder: Path, days: int = DAYS, budget: float = 0.05) -> Manifest:

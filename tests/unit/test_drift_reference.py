@@ -91,7 +91,8 @@ def test_the_reference_s_own_events_have_not_drifted(calibrated: Path, tmp_path:
     states = states_at_events(past, UNTIL_DAY - window_days(past))
     states.header["log_hazards"] = model.log_hazards(states)[:, 0]
     drift = watched(calibrated, NEVER_FADING)
-    drift.add(states, np.arange(len(states)))
+    every = np.arange(len(states))
+    drift.add(states, every, states.last_id(every))
     drift.count()
     assert drift.observations() == pytest.approx(len(states))
     assert drift.psi() == dict.fromkeys((SCORE, *FEATURES), pytest.approx(0.0, abs=1e-6))
@@ -200,7 +201,8 @@ def test_prometheus_is_told(calibrated: Path, tmp_path: Path) -> None:
     assert registry.get_sample_value("ebbtide_drift_observations") == 0.0
     assert psi(SCORE) is None
     states = states_at_events(past, UNTIL_DAY - window_days(past))
-    drift.add(states, np.arange(len(states)))
+    every = np.arange(len(states))
+    drift.add(states, every, states.last_id(every))
     drift.count()
     assert registry.get_sample_value("ebbtide_drift_observations") == drift.observations() >= 500
     assert {name: psi(name) for name in (SCORE, *FEATURES)} == drift.psi()

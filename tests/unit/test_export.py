@@ -16,6 +16,7 @@ from model_export.artefact import LENGTHS, PREFILL_NAME, STEP_NAME, WEIGHTS_NAME
 from model_export.export import (
     TOLERANCE,
     ParityError,
+    _apart,
     export,
     largest_difference,
     largest_step_difference,
@@ -136,6 +137,16 @@ def test_the_checks_look_at_keys_and_values(tiny_model: Path) -> None:
     prefill, step = (tiny_model / PREFILL_NAME).read_bytes(), (tiny_model / STEP_NAME).read_bytes()
     assert largest_difference(other, prefill) > TOLERANCE
     assert largest_step_difference(other, prefill, step) > TOLERANCE
+
+
+@pytest.mark.parametrize("number", [0.3, 1.5, 2.5, -7.0, 40.0])
+def test_a_last_bit_of_memory_is_no_difference(number: float) -> None:
+    """Sums in another order may round the other way, at any size; of hazards 2e-3 is a difference at any."""
+    one = np.array([number], np.float16)
+    next_to = np.nextafter(one, np.float16(np.inf))
+    assert _apart([one], [next_to]) <= TOLERANCE
+    hazards = one.astype(np.float32)
+    assert _apart([hazards], [hazards + np.float32(2e-3)]) > TOLERANCE
 
 
 def test_exporting_again_gives_equal_bytes(model: HazardGPT, tmp_path: Path, tiny_model: Path) -> None:

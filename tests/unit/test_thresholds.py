@@ -6,12 +6,12 @@ import pytest
 from consumer.core.risk import churn_probability
 from consumer.core.state import BINS
 from histories import DAY_0, Happened, day, folded, random_states
-from model_export.thresholds import CRITICAL_SHARE, GRACE_DAYS, Budget, after_purchases, thresholds
+from model_export.thresholds import CRITICAL_SHARE, GRACE_DAYS, MOST_OF_SILENT, Budget, after_purchases, thresholds
 from schemas.event import EventType
 
 BUY, VIEW = EventType.PURCHASE, EventType.VIEW_ITEM
 H = 30
-GRID_STEP = 0.01
+GRID_STEP, LOWEST = 0.01, 0.02
 
 
 def constant(per_day: float, customers: int = 3) -> np.ndarray:
@@ -46,31 +46,33 @@ def test_a_constant_hazard_by_hand() -> None:
     assert found.critical > found.at_risk
 
 
-def test_a_budget_for_all_alerts_all() -> None:
-    """If even alerting everyone after a week of silence is within the budget, thresholds are the lowest there are."""
-    everyone = 0.1 * np.exp(-7 * 0.02)
-    found = thresholds(constant(0.02), purchases_share=0.1, horizon_days=H, budget=Budget(everyone + 1e-6))
-    assert (found.at_risk, found.critical) == (0.02, 0.55)
+def test_customers_all_alike_leave_nothing_to_choose() -> None:
+    """If the budget allows everyone and all have one risk, nobody is picked rather than all."""
+    found = thresholds(constant(0.02), purchases_share=0.1, horizon_days=H, budget=Budget(0.5))
+    assert (found.at_risk, found.critical) == (0.55, 0.56)
 
 
-def test_the_critical_third() -> None:
-    """Of customers of three hazards, all are at risk where the budget allows it, and the worst third critical."""
-    hazards = np.concatenate([constant(each, 1) for each in (0.05, 0.02, 0.01)])
-    risks = np.exp(-30 * np.array([0.05, 0.02, 0.01]))  # 0.22, 0.55, 0.74
-    stay = np.exp(-7 * np.array([0.05, 0.02, 0.01]))
-    found = thresholds(hazards, 1.0, H, budget=Budget(float(stay.mean()) + 1e-6))
-    assert found.at_risk == 0.02
-    assert stay[1:].mean() > stay.sum() / 3 * CRITICAL_SHARE
-    assert risks[1] < found.critical <= risks[2] + GRID_STEP
+def test_the_worse_half_and_two_thirds_of_it() -> None:
+    """Of customers of six hazards, half of those who are silent through the grace are at risk where the budget allows
+    all, and two thirds of these critical."""
+    per_day = np.array([0.05, 0.05, 0.05, 0.03, 0.02, 0.01])
+    found = thresholds(np.concatenate([constant(each, 1) for each in per_day]), 1.0, H, budget=Budget(1.0))
+    risk, silent = np.exp(-H * per_day), np.exp(-7 * per_day)
+    assert silent[4:].sum() < silent.sum() * MOST_OF_SILENT < silent[3:].sum()
+    assert silent[5] < silent.sum() * MOST_OF_SILENT * CRITICAL_SHARE < silent[4:].sum()
+    assert risk[3] < found.at_risk <= risk[3] + GRID_STEP
+    assert risk[4] < found.critical <= risk[4] + GRID_STEP
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("share", "grace_days"), [(0.3, 7.0), (2.0, 7.0), (2.0, 30.0)])
+@pytest.mark.parametrize(("share", "grace_days"), [(0.1, 7.0), (0.3, 7.0), (2.0, 7.0), (2.0, 30.0)])
 def test_the_budget_is_kept_and_used(seed: int, share: float, grace_days: float) -> None:
-    """At the thresholds alerts are within the budget and a third of it, and one step lower they would not be."""
+    """At the thresholds alerts are within the budget, or half of all who are silent where that is less, and within two
+    thirds of it, and one step lower they would not be."""
     log_hazards, budget = random_hazards(seed), 0.15
     found = thresholds(log_hazards, share, H, Budget(budget, grace_days))
-    for threshold, allowed in ((found.at_risk, budget), (found.critical, budget * CRITICAL_SHARE)):
+    most = min(budget, share * alerts_of(log_hazards, LOWEST, grace_days) * MOST_OF_SILENT)
+    for threshold, allowed in ((found.at_risk, most), (found.critical, most * CRITICAL_SHARE)):
         assert share * alerts_of(log_hazards, threshold + 1e-4, grace_days) <= allowed * 1.01
         step = GRID_STEP if threshold <= 0.98 else 0.001
         one_above = threshold == found.critical and threshold - 1.5 * step < found.at_risk  # as low as it can be

@@ -32,7 +32,8 @@ def bought(at_ms: int, users: int = 1) -> States:
 
 
 def see(watched: Drift, states: States) -> None:
-    watched.add(states, np.arange(len(states)))
+    every = np.arange(len(states))
+    watched.add(states, every, states.last_id(every))
     watched.count()
 
 
@@ -159,11 +160,12 @@ def test_memory_does_not_grow() -> None:
     watched = drift(NEVER_FADING, **{name: distribution_of(values) for name, values in features_of(states).items()})
     see(watched, states)
     cells = sum(map(len, watched._seen.counts.values()))
-    for _ in range(40):
-        watched.add(states, np.arange(len(states)))
+    for _ in range(25):
+        every = np.arange(len(states))
+        watched.add(states, every, states.last_id(every))
         assert sum(map(len, watched._waiting)) < 256 + len(states)
     watched.count()
-    assert watched.observations() == pytest.approx(41 * len(states))
+    assert watched.observations() == pytest.approx(26 * len(states))
     assert sum(map(len, watched._seen.counts.values())) == cells
     assert watched._waiting == []
 
@@ -186,7 +188,8 @@ def test_nothing_depends_on_drift() -> None:
     assert outcomes[0][0]
     assert outcomes[0] == outcomes[1]
     left = [0.5 ** ((history[-1].at_ms - each.at_ms) / DAY_MS / 7) for each in history]
-    assert watched.observations() == pytest.approx(sum(left) ** 2 / sum(each**2 for each in left))
+    seen = sum(left) ** 2 / sum(each**2 for each in left)
+    assert watched.observations() == pytest.approx(seen, rel=0.02)  # those of a day are seen as it ends
 
 
 @pytest.mark.parametrize(

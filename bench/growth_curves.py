@@ -1,0 +1,78 @@
+"""What an event costs against something that grows: points, their slope, and their plot."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.fits import log_log_slope
+
+_COLUMNS, _COLOURS = 3, ("#2563eb", "#f59e0b")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Processor time for an event, µs, by x; several where it was measured again."""
+
+    what: str
+    points: dict[int, list[float]]
+    bar: float | None = None  # that the slope must not exceed
+
+    @classmethod
+    def of(cls, what: str, measured: Iterable[tuple[int, float]], bar: float | None = None) -> "Curve":
+        """From costs in any order."""
+        points: dict[int, list[float]] = {}
+        for x, cpu_us in measured:
+            points.setdefault(x, []).append(cpu_us)
+        return cls(what, dict(sorted(points.items())), bar)
+
+    @property
+    def medians(self) -> dict[int, float]:
+        """One cost for each x."""
+        return {x: median(costs) for x, costs in self.points.items()}
+
+    @property
+    def slope(self) -> float:
+        """On log–log axes, where x is not zero."""
+        shown = {x: cost for x, cost in self.medians.items() if x}
+        return log_log_slope([*shown], [*shown.values()])
+
+    def as_json(self) -> dict[str, Any]:
+        """With what follows from the points."""
+        return asdict(self) | {"medians": self.medians, "slope": round(self.slope, 4)}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves over the same x."""
+
+    title: str
+    x: str
+    curves: list[Curve]
+
+    def draw(self, axes: Axes) -> None:
+        """Both axes are logarithmic; what was measured at zero is a dotted line."""
+        for curve, colour in zip(self.curves, _COLOURS, strict=False):
+            shown = {x: cost for x, cost in curve.medians.items() if x}
+            label = f"{curve.what}, slope {curve.slope:+.2f}" if curve.what else None
+            axes.plot([*shown], [*shown.values()], color=colour, marker="o", markersize=4, label=label)
+            for x in shown:
+                costs = curve.points[x]
+                axes.vlines(x, min(costs), max(costs), color=colour, linewidth=1)
+            if 0 in curve.medians:
+                axes.axhline(curve.medians[0], color="#94a3b8", linestyle=":", label="none")
+        slope = f": slope {self.curves[0].slope:+.2f}"
+        axes.set(title=self.title + slope, xlabel=self.x, xscale="log", yscale="log", ylim=(10, 5_000))
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="upper right")
+
+
+def draw(panels: Sequence[Panel], figure: Figure) -> None:
+    """Side by side, costs on the same scale."""
+    rows = -(-len(panels) // _COLUMNS)
+    for panel, axes in zip(panels, figure.subplots(rows, _COLUMNS, squeeze=False).flat, strict=True):
+        panel.draw(axes)
+        axes.set_ylabel("CPU µs per event")
