@@ -15,6 +15,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from matplotlib.axes import Axes
 from redis import Redis
@@ -72,7 +73,7 @@ class Breakdown:
         for stage, each in seconds.items():
             self.alone_us[stage] = min(self.alone_us.get(stage, float("inf")), each / self.events * 1e6)
 
-    def served(self, figures: dict, by_stage: bool) -> None:
+    def served(self, figures: dict[str, Any], by_stage: bool) -> None:
         """Another run of the service."""
         per_event_us = 1e6 / figures["events"]
         total_us = figures["cpu_s"] * per_event_us
@@ -106,7 +107,7 @@ class Bench:
             self.result.alone(run_async(measured(self._settings(), self._shop, turns, self._shape.measured)))
             self._clear()
 
-    def _serve(self, by_stage: bool) -> dict:
+    def _serve(self, by_stage: bool) -> dict[str, Any]:
         settings = self._settings()
         with TemporaryDirectory() as folder:
             command = [
@@ -136,7 +137,7 @@ class Bench:
 
 
 def table_of(result: Breakdown) -> Table:
-    """By stage, the largest share of the limit marked."""
+    """By stage, and which share of the limit is reached."""
     table = Table(title=f"{result.shape}: µs of processor time an event ({result.events:,} events)")
     for heading in ("", "alone", "in the service"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -147,7 +148,7 @@ def table_of(result: Breakdown) -> Table:
     table.add_row("sum", f"{result.limit_us:.2f}", f"{result.timed_service_us:.2f}")
     table.add_row("the service, untimed", "", f"{result.service_us:.2f}")
     mark = "green" if result.reached >= _BAR else "bold red"
-    table.add_row("of the limit", "", f"[{mark}]{result.reached:.0%}")
+    table.add_row("of the limit", "", f"[{mark}]{result.reached:.1%}")
     return table
 
 
