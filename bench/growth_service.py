@@ -6,11 +6,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from aiokafka.partitioner import DefaultPartitioner
-
 from bench.fleet import Fleet
 from bench.growth_alone import customers
 from bench.workload import START_MS, Workload
+from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.topics import create_topics
 from consumer.core.calendar import DAY_MS
@@ -111,7 +110,6 @@ def _afternoon(users: int, is_second: bool, events: int) -> Iterator[tuple[bytes
 
 def _by_partition(users: Iterable[UserState], partitions: int) -> list[list[UserState]]:
     parts: list[list[UserState]] = [[] for _ in range(partitions)]
-    choose, all_of_them = DefaultPartitioner(), list(range(partitions))
     for user in users:
-        parts[choose(user.user_id.encode(), all_of_them, all_of_them)].append(user)
+        parts[partition_of(user.user_id.encode(), partitions)].append(user)
     return parts
