@@ -45,7 +45,7 @@ class _Pool:
         """Slots for so many entries."""
         if len(self._free) < count:
             size = len(self.memory)
-            more = max(count - len(self._free), size // 2, 64)
+            more = max(count - len(self._free), size // 8, 64)
             grown = np.zeros((size + more, *self.memory.shape[1:]), self.memory.dtype)
             grown[:size] = self.memory
             self.memory = grown
@@ -57,6 +57,13 @@ class _Pool:
     def give_back(self, slots: np.ndarray) -> None:
         """They are free again."""
         self._free += slots.tolist()
+
+    def shrink(self, held: np.ndarray) -> np.ndarray:
+        """Let go of the slots that nobody has; those that are `held` move, and where to is returned."""
+        kept = np.zeros((len(held) * 9 // 8 + 1, *self.memory.shape[1:]), self.memory.dtype)
+        kept[: len(held)] = self.memory[held]
+        self.memory, self._free = kept, [*range(len(held), len(kept))]
+        return np.arange(len(held))
 
     @property
     def slot_bytes(self) -> int:
@@ -99,6 +106,8 @@ class PrefixCache:
         self.table["used"][known[known >= 0]] = self._calls
         if self.bytes > self._max_bytes:
             self._evict()
+        if sum(pool.memory.nbytes for pool in self._pools) > self._max_bytes * 5 // 4:
+            self._shrink()
         for position in np.flatnonzero(known < 0).tolist():
             known[position] = self._add(names[position])
         return known
@@ -168,6 +177,14 @@ class PrefixCache:
         entry["pool"] = NOWHERE
         entry["used"] = self._calls
         return number
+
+    def _shrink(self) -> None:
+        """Histories grow, so that entries move on to larger slots: the smaller ones must not be kept for nobody."""
+        numbers = np.fromiter(self._number.values(), np.int64, len(self._number))
+        for index, pool in enumerate(self._pools):
+            if pool.held < len(pool.memory) * 3 // 4:
+                inside = numbers[self.table["pool"][numbers] == index]
+                self.table["slot"][inside] = pool.shrink(self.table["slot"][inside])
 
     def _evict(self) -> None:
         """Those who were not asked for now, the least recently used first, until an eighth is free again."""

@@ -158,3 +158,24 @@ def test_the_cache_keeps_within_its_bound(calls: list[set[int]]) -> None:
         assert (kept[:, 0, :5] == marks[:, None, None]).all()
         assert (kept[:, 0, 8] == -marks[:, None]).all()
     assert cache.evictions > 0 or cache.bytes <= max_bytes + 20_000
+
+
+def test_slots_that_nobody_has_any_more_are_let_go() -> None:
+    """While everybody's history grows, what is allocated stays within the bound, but for a quarter; nothing is lost."""
+    max_bytes = 2_000_000
+    cache = PrefixCache(MemoryShape(1, 32, np.dtype(np.float32)), max_bytes)
+    names = [str(each) for each in range(400)]
+    marks = np.arange(len(names), dtype=np.float32)
+    most = 0
+    for days in range(1, MAX_DAYS + 1):
+        people = names[: max(len(names) // days, 100)]
+        numbers = cache.entries(people)
+        if days > 1:
+            kept = cache.memory(numbers, 1)[:, 0, 0, 0]
+            assert ((kept == marks[: len(people)]) | (cache.table["days"][numbers] == 0)).all()
+        cache.append(
+            numbers, np.broadcast_to(marks[: len(people), None, None], (len(people), 1, 32)), np.full(len(people), days)
+        )
+        cache.table["days"][numbers] = days
+        most = max(most, sum(pool.memory.nbytes for pool in cache._pools))
+    assert most < max_bytes * 1.6
