@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from consumer.adapters.kafka import partition_of
-from consumer.core.decode import decode
+from consumer.core.decode import Limits, decode
 from consumer.ports import Record
 from consumer.tally import Tally
 from schemas.dead_letter import DeadLetter
@@ -22,11 +22,11 @@ class EventLog:
         self._lines = [array("q") for _ in range(partitions)]  # of the file, by partition and offset
         self.report = ReadReport(order="taken as they come, like the service does")
 
-    def records(self, now_ms: int, tally: Tally) -> Iterator[tuple[int, Record]]:
+    def records(self, now_ms: int, tally: Tally, limits: Limits = Limits()) -> Iterator[tuple[int, Record]]:
         """Every row with its partition; `tally` sees each. Raises `EventFileError`."""
         useless: list[tuple[int, bytes, bytes]] = []
         for line, key, value in numbered_events(self._path, self._timezone, self.report):
-            event = tally.event(value)
+            event = tally.event(value, now_ms + limits.max_future_ms)
             if event:
                 self._used(event)
             elif not self.report.used and len(useless) < SHOWN_BAD_ROWS:
@@ -36,7 +36,7 @@ class EventLog:
             self._lines[partition].append(line)
         self.report.users = tally.users
         if not self.report.used:
-            for each in decode([(key, value) for _, key, value in useless], now_ms).rejected:
+            for each in decode([(key, value) for _, key, value in useless], now_ms, limits).rejected:
                 self.report.reject(useless[each.index][0], each.code, each.reason)
             raise useless_file(self._path, self.report)
 

@@ -45,7 +45,7 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
         EventLog(events, settings.timezone, partitions),
         SystemClock().now_ms(),
     )
-    records = list(log.records(now_ms, tally))  # before older results are replaced
+    records = list(log.records(now_ms, tally, build_rules(settings).limits))  # before older results are replaced
     results: dict[str, list[bytes]] = {name: [] for name in (*_MOMENT, DEAD_LETTERS_FILE)}
     files = dict.fromkeys(settings.trigger_topics, TRIGGERS_FILE) | {
         settings.alerts_topic: ALERTS_FILE,
@@ -62,7 +62,8 @@ def replay(events: Path, out: Path, settings: Settings, partitions: int) -> tupl
             log.reject(message.value)
 
     clock = ManualClock(min(now_ms, log.report.last_ms or now_ms))
-    curves = run_through(records, partitions, worker, tally, settings, clock, deliver)
+    came = [(partition, record._replace(timestamp_ms=clock.now_ms())) for partition, record in records]
+    curves = run_through(came, partitions, worker, tally, settings, clock, deliver)
     out.mkdir(parents=True, exist_ok=True)
     for name, values in results.items():
         ordered = _in_order(values, _MOMENT.get(name))

@@ -16,7 +16,7 @@ from consumer.core.fold import Target
 from consumer.core.policy import Policy
 from consumer.outcomes import FollowUp
 from schemas.alert import Cause, Tier
-from schemas.event import ShopEvent
+from schemas.event import MAX_TIME_MS, ShopEvent
 from schemas.manifest import Manifest
 
 
@@ -47,14 +47,19 @@ class Tally:
         self._told: list[tuple[int, int, int, bool, float, float]] = []
         self._adapted_until_ms = _midnight_ms(manifest.shop.until) if manifest.shop else 0
 
-    def event(self, value: bytes) -> ShopEvent | None:
-        """A record goes in; returns its event. Of one that is no valid event nothing but the count is kept."""
+    def event(self, value: bytes, latest_ms: int = MAX_TIME_MS) -> ShopEvent | None:
+        """A record goes in; returns its event.
+
+        Of one that is no valid event, or after `latest_ms`, nothing but the count is kept.
+        """
         self.events += 1
         try:
             event = ShopEvent.model_validate_json(value)
         except ValidationError:
             return None
         time_ms = event.time_ms
+        if time_ms > latest_ms:
+            return None
         self.chronicle.user(event.user_id)
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = max(self._last_ms, time_ms)

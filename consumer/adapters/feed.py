@@ -10,6 +10,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from consumer.adapters.clock import SystemClock
 from consumer.adapters.kafka import connection
 from consumer.adapters.onnx_scorer import verified_manifest
 from consumer.adapters.topics import partition_count
@@ -33,10 +34,11 @@ class Feed:
 
     async def run(self) -> None:
         """Send all, in file order, and wait for the acknowledgements."""
+        max_future_ms = int(self._settings.max_future_s * 1000)
         async with AIOKafkaProducer(**connection(self._settings), enable_idempotence=True, linger_ms=5) as producer:
             for key, value in read_events(self._path, self._settings.timezone):
                 await producer.send(self._settings.events_topic, value, key)
-                self.tally.event(value)
+                self.tally.event(value, SystemClock().now_ms() + max_future_ms)
                 self.sent += 1
             await producer.flush()
         self.is_done = True

@@ -35,6 +35,7 @@ def build_trigger(
     [action] = alert.suggested_actions
     if action is Action.NONE:
         return None
+    language = header["language"].decode() or conduct.language
     categories, items = names_of(header["categories"]), names_of(header["items"])
     from_when = send_after(alert.emitted_at, conduct.quiet_hours)
     return MarketingTrigger(
@@ -43,11 +44,11 @@ def build_trigger(
         user_id=alert.user_id,
         action=action,
         tier=alert.tier,
-        parameters=dict(_parameters(alert, categories, items)),
+        parameters=dict(_parameters(alert, categories, items, language)),
         favourite_categories=categories,
         favourite_items=items,
         also_bought=also_bought(items, next_items),
-        language=header["language"].decode() or conduct.language,
+        language=language,
         decided_at=alert.decided_at,
         created_at=alert.emitted_at,
         send_after=from_when,
@@ -61,11 +62,12 @@ def names_of(favourites: np.ndarray) -> list[str]:
 
 
 def _parameters(
-    alert: RetentionAlert, categories: Sequence[str], items: Sequence[str]
+    alert: RetentionAlert, categories: Sequence[str], items: Sequence[str], language: str
 ) -> Iterator[tuple[str, str | float]]:
     code = leading([(each.code, each.contribution) for each in alert.reasons])
     yield "reason", code
-    yield from [("reason_text", each.text) for each in alert.reasons if each.code == code]
+    spoken = language.partition("-")[0]
+    yield from [("reason_text", each.texts.get(spoken, each.text)) for each in alert.reasons if each.code == code]
     yield "churn_probability", alert.churn_probability
     yield "silence_days", alert.silence_days
     for name in _TOLD_FEATURES:

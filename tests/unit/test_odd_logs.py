@@ -75,6 +75,19 @@ def test_a_log_shorter_than_the_horizon_raises_alerts_that_nobody_can_judge() ->
     assert "The log is too short to tell what customers did" in told
 
 
+def test_a_row_of_a_later_year_changes_no_other_result() -> None:
+    """A row that is ahead of the clock is a dead letter; alerts and how they are judged are as without it, always."""
+    rows = shop_rows(customers=60, days=120)
+    plain = replayed(rows)
+    wrong = replayed([*rows, ("u000", "purchase", "9000-01-01", 1.0)], "wrong")
+    assert (wrong["events"], wrong["dead_letters"]) == (plain["events"] + 1, 1)
+    same = [name for name in plain if name not in ("events", "dead_letters")]
+    assert {name: wrong[name] for name in same} == {name: plain[name] for name in same}
+    written = [path.read_bytes() for path in sorted(Path("wrong").glob("*.jsonl"))]
+    replayed([*rows, ("u000", "purchase", "9000-01-01", 1.0)], "wrong")
+    assert [path.read_bytes() for path in sorted(Path("wrong").glob("*.jsonl"))] == written
+
+
 def test_a_user_with_very_many_events_in_a_day_changes_nothing_for_others() -> None:
     """All of them are folded and none is a dead letter; everybody else is alerted as without them, at the same risk."""
     rows = shop_rows(customers=30, days=60)

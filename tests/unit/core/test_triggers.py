@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consumer.catalogues import load_languages
 from consumer.core.actions import TRIGGERED
 from consumer.core.alerts import AlertContext, build_alert, instant
 from consumer.core.conduct import Conduct, ControlGroup, QuietHours
@@ -30,7 +31,7 @@ def triggers(
 ) -> list[MarketingTrigger]:
     """Triggers of one user's history and of the silence after it."""
     machine, states = replace(engine(), conduct=conduct or Conduct()), empty_states(1)
-    context = AlertContext("m1", 30.0, machine.conduct)
+    context = AlertContext("m1", 30.0, machine.conduct, languages=load_languages())
     _, decided = machine.on_events(states, columns(history), np.full(len(history), NO_TIME))
     decided += machine.on_silence(states, np.array([0]), np.array([day(100)]))
     found = [
@@ -75,6 +76,13 @@ def test_what_comes_later_in_the_batch_is_not_in_it() -> None:
 def test_the_language_may_be_the_policy_s() -> None:
     """A customer whose locale was never told gets the policy's language."""
     assert {each.language for each in triggers(Happened(BUY, day(0)), conduct=Conduct(language="zh"))} == {"zh"}
+
+
+@pytest.mark.parametrize(("language", "is_english"), [("zh", False), ("zh-CN", False), ("de", True), ("en", True)])
+def test_the_reason_is_in_the_customer_s_language(language: str, is_english: bool) -> None:
+    """In Chinese for whoever reads it, in English for whom there is no catalogue."""
+    for each in triggers(Happened(BUY, day(0)), conduct=Conduct(language=language)):
+        assert str(each.parameters["reason_text"]).isascii() == is_english
 
 
 def test_the_control_group_is_never_triggered() -> None:
