@@ -83,7 +83,7 @@ class PrefixScorer:
         last = header["days"][rows].astype(np.int64) - 1
         day = states.days["day"]
         is_open = day[rows, last] == entry["last_day"]
-        past = entry["days"].astype(np.int64) - is_open
+        past = np.maximum(entry["days"].astype(np.int64) - is_open, 0)  # an empty entry's last day is somebody else's
         first = np.maximum(last - past, 0)
         first_day, day_before = day[rows, first], day[rows, np.maximum(first - 1, 0)]
         evicted_day = header["evicted_day"][rows]

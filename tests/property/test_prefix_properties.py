@@ -105,23 +105,43 @@ def test_remembering_changes_no_bit_of_the_models_scores(tiny_model: Path, seed:
     assert hits > 1_000
 
 
-def test_a_long_history_is_mostly_stepped() -> None:
-    """Also once every new day pushes one out: all days are read again once in 32 days."""
-    days = 300
-    scorer, states = remembering(Moody()), empty_states(1)
+def daily(days: int) -> Events:
+    """One event a day."""
     events = random_events(1, days, 1)
-    steady = Events(
+    return Events(
         **{name: getattr(events, name) for name in ("value", "discount", "dwell_s", "sentiment", "coupon")},
         item=events.item, category=events.category, language=events.language,
         row=np.zeros(days, np.int64), time_ms=np.arange(days) * DAY_MS, kind=np.zeros(days, np.int8),
         id_hash=np.arange(1, days + 1).astype(np.uint64),
     )  # fmt: skip
+
+
+def score_one(scorer: PrefixScorer, states: States, events: Events, number: int, name: str) -> None:
+    """Fold and score one event, and remember the user."""
+    opened = open_runs(states, events, Runs.singles(np.array([number])), RULES)
+    found = scorer.score_runs(states, opened, scorer.cache.entries([name]))
+    opened.close(states, opened.runs.count, RULES)
+    found.remember(states, np.array([0]))
+
+
+def test_a_long_history_is_mostly_stepped() -> None:
+    """Also once every new day pushes one out: all days are read again once in 32 days."""
+    days = 300
+    scorer, states, events = remembering(Moody()), empty_states(1), daily(days)
     for number in range(days):
-        opened = open_runs(states, steady, Runs.singles(np.array([number])), RULES)
-        found = scorer.score_runs(states, opened, scorer.cache.entries(["u"]))
-        opened.close(states, opened.runs.count, RULES)
-        found.remember(states, np.array([0]))
+        score_one(scorer, states, events, number, "u")
     assert scorer.cache.prefills == 1 + (days - MAX_DAYS) // BLOCK_DAYS
+
+
+def test_who_gets_a_number_of_somebody_forgotten_today_is_scored() -> None:
+    """Nothing of the entry's last user counts, also for a user who has had as many days as are kept."""
+    scorer, states, events = remembering(Moody(), max_bytes=1), empty_states(2), daily(MAX_DAYS)
+    for number in range(MAX_DAYS):
+        for row, name in enumerate(("u", "v")):  # each call forgets the other
+            events.row[number] = row
+            score_one(scorer, states, events, number, name)
+    assert states.header["days"].tolist() == [MAX_DAYS, MAX_DAYS]
+    assert scorer.cache.evictions > MAX_DAYS
 
 
 def test_what_is_read_depends_on_the_days_alone() -> None:
