@@ -20,6 +20,7 @@ R = TypeVar("R")
 
 console = Console()
 FAILED, WRONG_USE = 1, 2
+_SWITCH_S = 0.0005  # a commit is a dozen answers, and each would wait Python's 5 ms for a thread that is busy
 EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
@@ -82,7 +83,8 @@ def say_how_read(report: ReadReport) -> None:
 
 
 def run_async(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run on uvloop where there is one."""
+    """Run on uvloop where there is one, which need not wait long for a thread that scores."""
+    sys.setswitchinterval(_SWITCH_S)
     try:
         import uvloop
     except ImportError:
