@@ -5,8 +5,8 @@ anew for each repeat. With full histories, 64 days of everybody are processed fi
 """
 
 import argparse
-import json
 import random
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import facts
+from bench.machine import RESULTS, write_results
 from bench.rivals.contestants import CONTESTANTS, Contestant
 from bench.rivals.judging import LEVELS, Alerts, Verdict, compare
 from bench.rivals.latency import Latency, measure_latency
@@ -25,7 +25,7 @@ from bench.workload import Workload
 from consumer.core.state import MAX_DAYS
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 
-RESULTS = Path(__file__).parent / "results" / "same_job.json"
+OUT = RESULTS / "same_job.json"
 LOADS = (0.25, 0.5, 0.75)
 console = Console(width=180)
 
@@ -241,8 +241,7 @@ def main() -> None:
             contents.append(_content(contest))
     for each in absent:
         console.print(f"NOT RUN: {each.title}: {each.missing}", style="bold red")
-    content = {"command": "make bench-rivals", "machine": facts(), "shapes": contents}
-    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_results(OUT, f'make bench-rivals ARGS="{" ".join(sys.argv[1:])}"', contents)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the model remembers of users' past days, within a bound of bytes: the least recently scored users leave.
 
-An entry says after which event it was made. It holds for a user who has had exactly one event since, whatever happened
-to the partition meanwhile: nobody has to tell the cache when states are given up or rolled back.
+An entry says after which event it was made. It holds for a state that ends with that event, whatever happened to the
+partition meanwhile: nobody has to tell the cache when states are given up or rolled back.
 """
 
 from collections.abc import Sequence
@@ -127,7 +127,10 @@ class PrefixCache:
     def append(self, numbers: np.ndarray, memory: np.ndarray, days: np.ndarray) -> None:
         """Keep `memory` (R, layers, width) as that of the last of `days` (R,) days; the earlier ones are there."""
         self._make_room(numbers, days, keeps=True)
-        self._write(numbers, memory[:, :, None], days - 1)
+        pool, slot = self.table["pool"][numbers], self.table["slot"][numbers]
+        for index in np.unique(pool).tolist():
+            rows = np.flatnonzero(pool == index)
+            self._pools[index].memory[slot[rows], :, days[rows] - 1] = memory[rows]
 
     def replace(self, numbers: np.ndarray, memory: np.ndarray, days: np.ndarray) -> None:
         """Keep `memory` (R, layers, L, width), of which the first `days` (R,) days count, in place of what was kept."""
@@ -136,12 +139,6 @@ class PrefixCache:
         for index in np.unique(pool).tolist():
             rows, held = np.flatnonzero(pool == index), min(memory.shape[2], CAPACITIES[index])
             self._pools[index].memory[slot[rows], :, :held] = memory[rows, :, :held]
-
-    def _write(self, numbers: np.ndarray, memory: np.ndarray, at: np.ndarray) -> None:
-        pool, slot = self.table["pool"][numbers], self.table["slot"][numbers]
-        for index in np.unique(pool).tolist():
-            rows = np.flatnonzero(pool == index)
-            self._pools[index].memory[slot[rows], :, at[rows]] = memory[rows, :, 0]
 
     def _make_room(self, numbers: np.ndarray, days: np.ndarray, keeps: bool) -> None:
         """Move entries to slots that hold so many days."""

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.core.context import BLOCK_DAYS, first_read, left_aligned
-from consumer.core.features import Days, tokens_of, walked
+from consumer.core.context import BLOCK_DAYS, Read, by_length
+from consumer.core.features import Days, tokens_of
 from consumer.core.fold import Opened
-from consumer.core.state import BINS, MAX_DAYS, NO_DAY, States
+from consumer.core.state import BINS, NO_DAY, States
 from consumer.core.trends import advanced, increments
 from consumer.ports import Scorer
 from consumer.prefix_cache import CAPACITIES, PrefixCache
 
 _STEP_ROWS = 256  # what a run works on fits in the processor's cache
-_PREFILL_TOKENS = 2048
 _SMALL_GROUP = 32  # fewer rows cost less as part of a run over longer histories than in a run of their own
 
 
@@ -36,8 +35,8 @@ class PrefixScorer:
     def score(self, states: States, rows: np.ndarray) -> np.ndarray:
         """Log-hazards (R, BINS) of some users, from all of their days; nothing is remembered."""
         hazards = np.empty((len(rows), BINS), np.float32)
-        for part in _by_length(states.header["days"][rows]):
-            given = _Read.of(states.take(rows[part]))
+        for length, part in by_length(states.header["days"][rows]):
+            given = Read.of(states.take(rows[part]), length)
             hazards[part] = self.model.prefill(given.tokens, given.lengths)[0]
         return hazards
 
@@ -57,8 +56,8 @@ class PrefixScorer:
         hit, before = self._remembered(states, rows, entries, is_late)
         misses = np.flatnonzero(~hit)
         self.cache.hits += len(today)
-        for part in _by_length(states.header["days"][rows[misses]]):
-            self._prefill(states, rows, entries, misses[part], before)
+        for length, part in by_length(states.header["days"][rows[misses]]):
+            self._prefill(states, rows, entries, misses[part], length, before)
         run = runs.run
         day_before = states.days["day"][rows, np.maximum(last - 1, 0)]
         earlier = np.where(last > 0, day_before, states.header["evicted_day"][rows])
@@ -100,11 +99,12 @@ class PrefixScorer:
         )
 
     def _prefill(
-        self, states: States, rows: np.ndarray, entries: np.ndarray, part: np.ndarray, before: "_Before"
+        self, states: States, rows: np.ndarray, entries: np.ndarray, part: np.ndarray, length: int, before: "_Before"
     ) -> None:
-        """Have the days before the open one of a `part` of the users remembered, and told in `before`, in place."""
+        """Have the days before the open one of a `part` of the users, who have no more than `length`, remembered, and
+        told in `before`, in place."""
         rows, entries = rows[part], entries[part]
-        given = _Read.of(states.take(rows))
+        given = Read.of(states.take(rows), length)
         past = given.lengths - 1
         if past.any():
             prefilled = int(np.count_nonzero(past))
@@ -158,43 +158,9 @@ class Scored:
         table["trends_through"][entries] = self.trends[at]
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What the model reads of some users."""
-
-    walked: Days
-    tokens: np.ndarray
-    lengths: np.ndarray
-
-    @classmethod
-    def of(cls, states: States) -> "_Read":
-        count = states.header["days"].astype(np.int64)
-        length = _padded(int(count.max()))
-        part = States(states.header, states.days[:, :length])
-        days = walked(part, length)
-        given = tokens_of(days)
-        given[np.arange(length) >= count[:, None]] = 0.0
-        return cls(days, *left_aligned(given, count, first_read(part)))
-
-
 def _gap(day: np.ndarray, before: np.ndarray) -> np.ndarray:
     """Days since an earlier day; -1 if that is NO_DAY."""
     return np.where(before == NO_DAY, -1, day.astype(np.int64) - before)
-
-
-def _padded(length: int) -> int:
-    """The next power of two."""
-    return 1 << (length - 1).bit_length()
-
-
-def _by_length(days: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows whose histories fit into 1, 2, 4 … 64 tokens, as many as are worked on at a time."""
-    length = 1
-    while length <= MAX_DAYS:
-        rows = np.flatnonzero((days <= length) & (days > length // 2))
-        size = max(_PREFILL_TOKENS // length, 1)
-        yield from (rows[begin : begin + size] for begin in range(0, len(rows), size))
-        length *= 2
 
 
 def _by_past(past: np.ndarray) -> Iterator[np.ndarray]:

@@ -93,10 +93,11 @@ class Engine:
             taken = np.ones(len(begins), np.int64)
             if len(opened.events):
                 scored = scorer.score_runs(states, opened, entries[opened.rows])
-                count = self._undecided(states, opened, scored.hazards)
+                closes, count = self._undecided(states, opened, scored.hazards)
                 opened.close(states, count, self.fold_rules)
-                last = opened.runs.first + count - 1
-                scored.remember(states, last)
+                scored.remember(states, opened.runs.first + count - 1)
+                earlier = opened.runs.kept(count - 1)  # they can at most end an episode
+                self.policy.close(states, np.unique(opened.events.row[earlier[closes[earlier]]]))
                 found += self._decided(states, opened, count, scored.hazards, gate)
                 taken[opened.fate == Fate.FOLDED] = count
             fate[begins] = opened.fate
@@ -112,23 +113,23 @@ class Engine:
             return np.ones(len(events), np.bool_)
         return is_drawn(events.id_hash, self.outcome_rules.share)
 
-    def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> np.ndarray:
-        """How many events of each run (R,) can be taken at once: up to the first at which something is done."""
+    def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which events (N,) end an episode, and how many of each run (R,) can be taken at once: up to the first at
+        which something is done. Of runs of one it is left to the policy."""
         runs, events = opened.runs, opened.events
         if len(events) == len(runs.count):
-            return runs.count
+            return np.zeros(len(events), np.bool_), runs.count
         header, run, rows = states.header, runs.run, opened.rows
         rules, is_target = self.policy.rules, self.fold_rules.is_target(events.kind)
         risk = churn_probability(log_hazards, np.zeros(len(events)), rules.horizon_days)
-        closes = (is_target | (risk < rules.rearm)).astype(np.int64)
-        closed = np.cumsum(closes) - closes
-        closed = closed > closed[runs.first][run]
-        tier = np.where(closed, 0, header["alerted_tier"][rows][run])
+        closes = is_target | (risk < rules.rearm)
+        closed: np.ndarray = np.cumsum(closes) - closes
+        tier = np.where(closed > closed[runs.first][run], 0, header["alerted_tier"][rows][run])
         stops = ~is_target & (np.searchsorted(rules.thresholds, risk, side="right") > tier)
         if self.score_step is not None:
             stops |= is_news(header["published_risk"][rows][run], risk, self.score_step)
         first = np.minimum.reduceat(np.where(stops, runs.place, len(events)), runs.first)
-        return np.minimum(first + 1, runs.count)
+        return closes, np.minimum(first + 1, runs.count)
 
     def on_silence(self, states: States, rows: np.ndarray, until_ms: np.ndarray, gate: Gate | None = None) -> Findings:
         """Fire the timers of `rows` that are due by `until_ms` (one per row), in place."""
@@ -173,14 +174,12 @@ class Engine:
     def _decided(
         self, states: States, opened: Opened, count: np.ndarray, log_hazards: np.ndarray, gate: Gate | None
     ) -> Findings:
-        """After the last of the first `count` (R,) events of each run; those before it can at most end an episode."""
+        """After the last of the first `count` (R,) events of each run."""
         runs, rows = opened.runs, opened.rows
         last = runs.first + count - 1
-        is_target = self.fold_rules.is_target(opened.events.kind)
-        self._close_before(states, opened, count, log_hazards, is_target)
         events = opened.events.take(last)
-        complaint = is_complaint(events)
-        decisions = self.policy.after_events(states, rows, log_hazards[last], is_target[last], complaint, gate)
+        is_target, complaint = self.fold_rules.is_target(events.kind), is_complaint(events)
+        decisions = self.policy.after_events(states, rows, log_hazards[last], is_target, complaint, gate)
         place = np.empty(len(states), np.int64)
         place[rows] = opened.index[last]
         alerts = self._alerted(states, decisions, place[decisions.row])
@@ -192,17 +191,6 @@ class Engine:
             self.observer.add(states, rows)
         set_timers(states, rows, self.outcome_rules)
         return Findings(alerts, standings=self._standings(states, rows, states.header["last_ms"][rows]))
-
-    def _close_before(
-        self, states: States, opened: Opened, count: np.ndarray, log_hazards: np.ndarray, is_target: np.ndarray
-    ) -> None:
-        """End the episodes that end before the last of the first `count` (R,) events."""
-        earlier = opened.runs.kept(count - 1)
-        if len(earlier):
-            horizon_days = self.policy.rules.horizon_days
-            risk = churn_probability(log_hazards[earlier], np.zeros(len(earlier)), horizon_days)
-            closes = is_target[earlier] | (risk < self.policy.rules.rearm)
-            self.policy.close(states, np.unique(opened.events.row[earlier[closes]]))
 
     def _standings(self, states: States, rows: np.ndarray, at_ms: np.ndarray) -> list[Standings]:
         if self.score_step is None:

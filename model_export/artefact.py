@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnxruntime
 
-from consumer.core.context import read_tokens
+from consumer.core.context import Read, by_length
 from consumer.core.features import FEATURE_VERSION, TOKEN_NAMES
 from consumer.core.risk import calibrated
 from consumer.core.state import BINS, MAX_DAYS, States
@@ -20,7 +20,6 @@ PREFILL_NAME: Final = "prefill.onnx"
 STEP_NAME: Final = "step.onnx"
 WEIGHTS_NAME: Final = "weights.npz"
 LENGTHS: Final = (1, 2, 4, 8, 16, 32, 64)  # sequences are padded to the next of these
-_BATCH: Final = 256
 
 # (tokens float32 (B, L, TOKEN_SIZE), lengths int64 (B,), shop float32 (1, SHOP_SIZE)) to float32 (B, heads, BINS)
 Scorer = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -57,16 +56,10 @@ class Artefact:
 
 def raw_log_hazards(states: States, scorer: Scorer, shop: np.ndarray) -> np.ndarray:
     """What the network says of every user's last active day: float32 (U, heads, BINS)."""
-    count = states.header["days"].astype(np.int64)
     result = np.empty((len(states), len(HEADS), BINS), np.float32)
-    shorter = 0
-    for length in LENGTHS:
-        rows = np.flatnonzero((count > shorter) & (count <= length))
-        for batch in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
-            if len(batch):
-                part = States(states.header[batch], states.days[batch, :length])
-                result[batch] = scorer(*read_tokens(part, length), shop[None])
-        shorter = length
+    for length, rows in by_length(states.header["days"]):
+        given = Read.of(states.take(rows), length)
+        result[rows] = scorer(given.tokens, given.lengths, shop[None])
     return result
 
 

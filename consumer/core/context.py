@@ -5,14 +5,17 @@ are not read any more, so that 33 to 64 days are. If every new day pushed one ou
 kept of the others would have to be computed again each time, since they have seen the one that left.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from consumer.core.features import tokens
-from consumer.core.state import NO_DAY, States
+from consumer.core.features import Days, tokens_of, unpadded, walked
+from consumer.core.state import MAX_DAYS, NO_DAY, States
 
 BLOCK_DAYS: Final = 32
+_TOKENS_AT_ONCE: Final = 2048  # what a run works on fits in the processor's cache
 
 
 def first_read(states: States) -> np.ndarray:
@@ -25,15 +28,34 @@ def first_read(states: States) -> np.ndarray:
     return first
 
 
-def read_tokens(states: States, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the model reads of users who have no more than `length` days.
+@dataclass(frozen=True)
+class Read:
+    """What the model reads of U users."""
 
-    Tokens float32 (U, length, TOKEN_SIZE), oldest first, zero-padded at the end, and how many they are, int64 (U,).
-    """
-    return left_aligned(tokens(states, length), states.header["days"].astype(np.int64), first_read(states))
+    walked: Days  # of all kept days, (U, length)
+    tokens: np.ndarray  # float32 (U, length, TOKEN_SIZE), oldest first, zero-padded at the end
+    lengths: np.ndarray  # int64 (U,): how many are read
+
+    @classmethod
+    def of(cls, states: States, length: int) -> "Read":
+        """Of users who have no more than `length` days."""
+        part = States(states.header, states.days[:, :length])
+        days = walked(part, length)
+        given, count = unpadded(tokens_of(days), part), part.header["days"].astype(np.int64)
+        return cls(days, *_left_aligned(given, count, first_read(part)))
 
 
-def left_aligned(given: np.ndarray, count: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def by_length(days: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Rows whose histories, of `days` (U,), fit into 1, 2, 4 … 64 tokens, as many as are best read at a time."""
+    length = 1
+    while length <= MAX_DAYS:
+        rows = np.flatnonzero((days <= length) & (days > length // 2))
+        size = max(_TOKENS_AT_ONCE // length, 1)
+        yield from ((length, rows[begin : begin + size]) for begin in range(0, len(rows), size))
+        length *= 2
+
+
+def _left_aligned(given: np.ndarray, count: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tokens (U, L, …) of `count` (U,) days without those before `first` (U,), and how many are left (U,)."""
     moved = np.flatnonzero(first)
     if len(moved):

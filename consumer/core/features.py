@@ -44,9 +44,7 @@ def tokens(states: States, length: int = MAX_DAYS) -> np.ndarray:
     No user may have more than `length` days. A token depends on its own day and earlier ones only, those that left
     the 64 included, so that a closed day's token never changes: training, replay and serving see equal bits.
     """
-    result = tokens_of(walked(states, length))
-    result[~_present(states, length)] = 0.0
-    return result
+    return unpadded(tokens_of(walked(states, length)), states)
 
 
 def walked(states: States, length: int) -> Days:
@@ -76,8 +74,10 @@ def tokens_of(given: Days) -> np.ndarray:
     return result
 
 
-def _present(states: States, length: int) -> np.ndarray:
-    return np.arange(length) < states.header["days"].astype(np.int64)[:, None]
+def unpadded(tokens: np.ndarray, states: States) -> np.ndarray:
+    """Tokens (U, length, …) with those after a user's days set to zero, in place."""
+    tokens[np.arange(tokens.shape[1]) >= states.header["days"].astype(np.int64)[:, None]] = 0.0
+    return tokens
 
 
 def _gaps(header: np.ndarray, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ has the next run of every user, so that there are about as many rounds as days i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -24,25 +25,25 @@ class Runs:
     index: np.ndarray  # int64 (N,): which events of the batch
     count: np.ndarray  # int64 (R,), from 1
 
-    @property
+    @cached_property
     def first(self) -> np.ndarray:
         """Where in `index` each run begins, (R,)."""
         return np.cumsum(self.count) - self.count
 
-    @property
+    @cached_property
     def last(self) -> np.ndarray:
         """Where each run's last event is, (R,)."""
         return np.cumsum(self.count) - 1
 
-    @property
+    @cached_property
     def run(self) -> np.ndarray:
         """Which run each event belongs to, (N,)."""
         return np.repeat(np.arange(len(self.count)), self.count)
 
-    @property
+    @cached_property
     def place(self) -> np.ndarray:
         """How many events of its run come before each, (N,)."""
-        return np.arange(len(self.index)) - np.repeat(self.first, self.count)
+        return _ranges(self.count)
 
     def kept(self, count: np.ndarray) -> np.ndarray:
         """Positions (M,) of the first `count` (R,) events of each run; 0: none of them."""
@@ -84,13 +85,13 @@ class Schedule:
         if not len(users):
             return None
         begin = self._at[users]
-        whole = Runs(np.empty(0, np.int64), self._run_end[begin] - begin)
-        index = self._order[np.repeat(begin, whole.count) + _ranges(whole.count)]
-        in_time = self.reach_ms[index] < np.repeat(known_ms[self._row[users]], whole.count)
+        count = self._run_end[begin] - begin
+        runs = Runs(self._order[np.repeat(begin, count) + _ranges(count)], count)
+        in_time = self.reach_ms[runs.index] < np.repeat(known_ms[self._row[users]], count)
         if in_time.all():
-            return Runs(index, whole.count)
-        count = np.maximum(np.add.reduceat(in_time.astype(np.int64), whole.first), 1)
-        return Runs(index[_ranges(whole.count) < np.repeat(count, whole.count)], count)
+            return runs
+        count = np.maximum(np.add.reduceat(in_time.astype(np.int64), runs.first), 1)
+        return Runs(runs.index[runs.kept(count)], count)
 
     def taken(self, count: np.ndarray) -> None:
         """So many (R,) of the events of each run given last are done."""
