@@ -27,7 +27,7 @@ class CommitPace:
     """How long changes gather before they are committed."""
 
     interval_ms: int = 100
-    urgent_gap_ms: int = 50  # transactions closer to each other wait for the brokers (docs/log.md)
+    urgent_gap_ms: int = 20  # transactions closer to each other wait for the brokers (docs/log.md)
     max_users: int = 10_000  # per partition; then processing waits, as it does …
     max_message_bytes: int = 16 * 1024 * 1024  # … for this much of alerts and dead letters
 

@@ -13,6 +13,7 @@ from consumer.commit import Claimer, ClaimRules, Committer, Ledger
 from consumer.core.decode import Limits
 from consumer.errors import DamagedViewError, LostPartitionError, UnavailableError
 from consumer.health import Health
+from consumer.one_thread import OneThread
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.partitions import PartitionTask
 from consumer.ports import Changelog, Clock, Headers, Record, Source, StateStore, Step, Telemetry
@@ -47,6 +48,7 @@ class Rules:
     pace: CommitPace = field(default_factory=CommitPace)
     claims: ClaimRules = field(default_factory=ClaimRules)
     max_batch_records: int = 10_000
+    read_ahead_records: int = 2_000  # after as many the next are read meanwhile; fewer would only grow old
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000
     watermark_delay_ms: int = 60_000
@@ -72,6 +74,7 @@ class Pipeline:
             rules.pace,
             rules.retry_max_s,
         )
+        self._decoding, self._computing = OneThread("decode"), OneThread("compute")
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
         self.is_caught_up = False  # the last round found neither events nor due timers
 
@@ -112,14 +115,22 @@ class Pipeline:
                     if polling.done():
                         batch = await polling
                         await self._owner.settle()  # seeks, so only while no poll is under way
-                        polling = asyncio.create_task(self._poll())
+                        if reads_ahead := self._is_behind(batch):
+                            polling = asyncio.create_task(self._poll())
                         await self._process(batch)
+                        if not reads_ahead:
+                            polling = asyncio.create_task(self._poll())
                     self._owner.start_commits()
             await self._owner.flush(self._owner.live(), self._giving_up)
         finally:
             draining.cancel()
             await asyncio.wait([polling])  # a cancelled poll would leave the source in doubt
             await self._owner.close()
+            self._decoding.close()
+            self._computing.close()
+
+    def _is_behind(self, batch: Mapping[int, Slice]) -> bool:
+        return sum(len(part.records) for part in batch.values()) >= self._rules.read_ahead_records
 
     async def _drain(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -177,7 +188,8 @@ class Pipeline:
             return {}
         self._health.up("input")
         with self._world.telemetry.stage("decode"):
-            return await asyncio.to_thread(decode_slices, batch, reads, self._now_ms(), self._rules.limits)
+            now_ms = self._now_ms()
+            return await self._decoding.run(lambda: decode_slices(batch, reads, now_ms, self._rules.limits))
 
     # load → fold → score → decide → commit
 
@@ -244,7 +256,7 @@ class Pipeline:
         owned = {task.partition: task.read for task in self._owner.live()}
         try:
             with self._world.telemetry.stage("score"):
-                steps = await asyncio.to_thread(compute)
+                steps = await self._computing.run(compute)
         except DamagedViewError as damage:
             await self._owner.give_up_view(damage)
             return

@@ -17,7 +17,7 @@ from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, is_drawn, samp
 from consumer.core.policy import Decisions, Policy
 from consumer.core.reasons import Moments, explain
 from consumer.core.risk import churn_probability
-from consumer.core.runs import Schedule, outcomes_known_ms
+from consumer.core.runs import Runs, Schedule, outcomes_known_ms
 from consumer.core.standing import Standings, changed, is_news
 from consumer.core.state import NO_TIME, States
 from consumer.prefix_scorer import PrefixScorer
@@ -126,6 +126,8 @@ class Engine:
         closed: np.ndarray = np.cumsum(closes) - closes
         tier = np.where(closed > closed[runs.first][run], 0, header["alerted_tier"][rows][run])
         stops = ~is_target & (np.searchsorted(rules.thresholds, risk, side="right") > tier)
+        targets = _targets(header[rows], runs, events.time_ms, is_target)
+        stops &= self.policy.is_open(states, rows[run], events.time_ms, is_complaint(events), *targets)
         if self.score_step is not None:
             stops |= is_news(header["published_risk"][rows][run], risk, self.score_step)
         first = np.minimum.reduceat(np.where(stops, runs.place, len(events)), runs.first)
@@ -235,3 +237,14 @@ class Engine:
 def is_complaint(events: Events) -> np.ndarray:
     """Which events say that the customer is displeased."""
     return np.isin(events.kind, _COMPLAINTS) | (events.sentiment < NEGATIVE_SENTIMENT)
+
+
+def _targets(
+    header: np.ndarray, runs: Runs, time_ms: np.ndarray, is_target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many target events the users (R,) have by each event (N,) of their runs, and when the last one was."""
+    run, first = runs.run, runs.first[runs.run]
+    count = np.cumsum(is_target)
+    count += header["target_events"][run] - (count - is_target)[first]
+    latest = np.maximum.accumulate(np.where(is_target, np.arange(len(run)), -1))
+    return count, np.where(latest >= first, time_ms[latest], header["last_target_ms"][run])

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
 from consumer.errors import LostPartitionError, UnavailableError
@@ -15,6 +16,8 @@ from consumer.settings import Settings
 
 MAX_POLL_INTERVAL_MS = 300_000
 FETCH_WAIT_MS = 100  # seeks, and questions about offsets, wait for the fetch that is under way
+NEWER_WAIT_MS = 5  # a fetch of records that are there takes less
+_AT_ONCE_S = 0.002  # an answer so soon was there before
 METADATA_MAX_AGE_MS = 30_000  # how soon new partitions, or leaders of old ones, are noticed at the latest
 OnPartitions = Callable[[Collection[int]], Awaitable[None]]
 
@@ -107,7 +110,7 @@ class KafkaSource:
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
         """See `Source.poll`."""
         with translated():
-            batch = await self._getmany(max_records, timeout_ms)
+            batch = await self._newest(max_records, timeout_ms)
             self._delivered |= {part.partition: records[-1].offset + 1 for part, records in batch.items()}
             for part in self._consumer.assignment():
                 if part.partition in self._delivered:
@@ -116,6 +119,17 @@ class KafkaSource:
             part.partition: [Record(each.offset, each.timestamp, each.key, each.value) for each in records]
             for part, records in batch.items()
         }
+
+    async def _newest(self, max_records: int, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        """What was fetched ahead is as old as the call before this one; what has come since is fetched as well."""
+        began = time.monotonic()
+        batch = await self._getmany(max_records, timeout_ms)
+        room = max_records - sum(map(len, batch.values()))
+        if batch and room > 0 and time.monotonic() - began < _AT_ONCE_S:
+            with suppress(LostPartitionError, KafkaError):  # the next call says it again
+                for part, records in (await self._getmany(room, NEWER_WAIT_MS)).items():
+                    batch[part] = batch.get(part, []) + records
+        return batch
 
     async def _getmany(self, max_records: int, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         try:

@@ -126,20 +126,31 @@ class Policy:
         self, states: States, rows: np.ndarray, reached: np.ndarray, now_ms: np.ndarray, complaint: np.ndarray
     ) -> np.ndarray:
         """Who has reached a tier not yet alerted, and may be alerted now."""
-        at_once = complaint & self.rules.complaints_at_once
         is_news = reached > states.header["alerted_tier"][rows]
-        return is_news & self._is_eligible(states, rows) & (at_once | (now_ms >= self._earliest_ms(states, rows)))
-
-    def _is_eligible(self, states: States, rows: np.ndarray) -> np.ndarray:
-        return states.header["target_events"][rows] >= self.rules.min_target_events
-
-    def _earliest_ms(self, states: States, rows: np.ndarray) -> np.ndarray:
-        """When both grace and cool-down of each row are over."""
         header = states.header
-        grace_ends = header["last_target_ms"][rows] + round(self.rules.grace_days * DAY_MS)
+        bought = header["target_events"][rows], header["last_target_ms"][rows]
+        return is_news & self.is_open(states, rows, now_ms, complaint, *bought)
+
+    def is_open(
+        self,
+        states: States,
+        rows: np.ndarray,
+        at_ms: np.ndarray,
+        complaint: np.ndarray,
+        target_events: np.ndarray,
+        last_target_ms: np.ndarray,
+    ) -> np.ndarray:
+        """Whom an alert at `at_ms` is allowed of, whatever the risk, with so many target events by then: bool (R,)."""
+        eligible = target_events >= self.rules.min_target_events
+        at_once = complaint & self.rules.complaints_at_once
+        return eligible & (at_once | (at_ms >= self._earliest_ms(states, rows, last_target_ms)))
+
+    def _earliest_ms(self, states: States, rows: np.ndarray, last_target_ms: np.ndarray) -> np.ndarray:
+        """When both grace and cool-down of each row are over."""
+        grace_ends = last_target_ms + round(self.rules.grace_days * DAY_MS)
         if not self.rules.cooldown_days:
             return grace_ends
-        last_alert_ms = header["last_alert_ms"][rows]
+        last_alert_ms = states.header["last_alert_ms"][rows]
         cooled_down = last_alert_ms + round(self.rules.cooldown_days * DAY_MS)
         return np.where(last_alert_ms == NO_TIME, grace_ends, np.maximum(grace_ends, cooled_down))
 
@@ -189,10 +200,11 @@ class Policy:
             return
         header, rules = states.header, self.rules
         silent_from = self._silent_from_ms(states, rows)
-        earliest = np.maximum(np.maximum(self._earliest_ms(states, rows), now_ms) - silent_from, 0) / DAY_MS
+        earliest_ms = self._earliest_ms(states, rows, header["last_target_ms"][rows])
+        earliest = np.maximum(np.maximum(earliest_ms, now_ms) - silent_from, 0) / DAY_MS
         due_days = np.full(len(rows), np.inf)
         due_tier = np.zeros(len(rows), np.uint8)
-        eligible = self._is_eligible(states, rows) & rules.on_silence
+        eligible = (header["target_events"][rows] >= rules.min_target_events) & rules.on_silence
         for tier, threshold in enumerate(rules.thresholds, start=1):
             days = crossing_days(header["log_hazards"][rows], earliest, rules.horizon_days, threshold)
             open_ = eligible & (tier > header["alerted_tier"][rows]) & (days <= np.minimum(due_days, FARTHEST_DAYS))

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from kafka_members import member, take
 
+from consumer.adapters import kafka_source
 from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.topics import create_topics
@@ -66,6 +67,33 @@ async def test_a_held_partition_gives_nothing_that_was_fetched_before(settings: 
     assert source.lag(0, 0) is not None
     await source.seek(0, first.offset)
     assert [record.value for record in (await take(source, 4))[0]] == [b"a", b"b", b"c", b"d"]
+
+
+async def test_what_has_come_since_the_last_fetch_is_read_as_well(
+    settings: Settings, source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched ahead is not handed out alone while newer records are there, in order all the same."""
+    await source.seek(0, 0)
+    await produce(settings, 0, [b"a"])
+    assert [record.value for record in (await take(source, 1))[0]] == [b"a"]
+    await produce(settings, 0, [b"b"])
+    part = TopicPartition(settings.events_topic, 0)
+    await until(lambda: source._consumer.highwater(part) == 2, "b fetched ahead")
+    await produce(settings, 0, [b"c"])
+    monkeypatch.setattr(kafka_source, "NEWER_WAIT_MS", 20_000)
+    assert [record.value for record in (await source.poll(1_000, 20_000))[0]] == [b"b", b"c"]
+
+
+async def test_no_more_than_asked_for_is_read(settings: Settings, source: KafkaSource) -> None:
+    """Newer records come on top only up to the bound, and nothing is left out."""
+    await produce(settings, 0, [b"%d" % number for number in range(10)])
+    await source.seek(0, 0)
+    read: list[int] = []
+    while len(read) < 10:
+        polled = (await source.poll(3, 1_000)).get(0, [])
+        assert len(polled) <= 3
+        read += [record.offset for record in polled]
+    assert read == [*range(10)]
 
 
 async def test_lag_counts_no_markers(settings: Settings, source: KafkaSource) -> None:

@@ -300,6 +300,34 @@ def test_a_user_without_a_purchase_is_never_alerted() -> None:
     assert run.silence(EVER) == run.alerts == []
 
 
+class Counting(KnownCurve):
+    """A scorer that knows how many steps it was asked for."""
+
+    steps = 0
+
+    def step(self, token: np.ndarray, past: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Scorer.step`."""
+        self.steps += 1
+        return super().step(token, past, lengths)
+
+
+@pytest.mark.parametrize(
+    ("first", "steps"),
+    [
+        ([], 1),  # no customer yet
+        ([Happened(BUY, day(1))], 1),  # within grace
+        ([Happened(REFUND, day(1) - 1), Happened(BUY, day(1))], 2),  # the same, on another day
+        ([Happened(BUY, day(0))], 3),  # on another day, may be alerted, and is at the refund
+    ],
+)
+def test_events_that_may_not_alert_are_taken_at_once(first: list[Happened], steps: int) -> None:
+    """However high the risk: only an event after which an alert is allowed is scored before what follows it."""
+    scorer = Counting()
+    run = Run(engine(replace(RULES, grace_days=0.5, complaints_at_once=False), scorer))
+    run.events(*first, Happened(REFUND, day(1.01)), *[Happened(VIEW, day(1.02 + each / 100)) for each in range(5)])
+    assert scorer.steps == steps
+
+
 def test_enough_purchases_are_a_setting() -> None:
     """With two purchases required, the first alone schedules nothing."""
     run = Run(engine(replace(RULES, min_target_events=2)))
