@@ -48,7 +48,6 @@ class Rules:
     pace: CommitPace = field(default_factory=CommitPace)
     claims: ClaimRules = field(default_factory=ClaimRules)
     max_batch_records: int = 10_000
-    read_ahead_records: int = 2_000  # after as many the next are read meanwhile; fewer would only grow old
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000
     watermark_delay_ms: int = 60_000
@@ -74,7 +73,7 @@ class Pipeline:
             rules.pace,
             rules.retry_max_s,
         )
-        self._decoding, self._computing = OneThread("decode"), OneThread("compute")
+        self._thread = OneThread("compute")
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
         self.is_caught_up = False  # the last round found neither events nor due timers
 
@@ -115,22 +114,15 @@ class Pipeline:
                     if polling.done():
                         batch = await polling
                         await self._owner.settle()  # seeks, so only while no poll is under way
-                        if reads_ahead := self._is_behind(batch):
-                            polling = asyncio.create_task(self._poll())
                         await self._process(batch)
-                        if not reads_ahead:
-                            polling = asyncio.create_task(self._poll())
+                        polling = asyncio.create_task(self._poll())  # not before: what is read ahead grows old
                     self._owner.start_commits()
             await self._owner.flush(self._owner.live(), self._giving_up)
         finally:
             draining.cancel()
             await asyncio.wait([polling])  # a cancelled poll would leave the source in doubt
             await self._owner.close()
-            self._decoding.close()
-            self._computing.close()
-
-    def _is_behind(self, batch: Mapping[int, Slice]) -> bool:
-        return sum(len(part.records) for part in batch.values()) >= self._rules.read_ahead_records
+            self._thread.close()
 
     async def _drain(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -189,7 +181,7 @@ class Pipeline:
         self._health.up("input")
         with self._world.telemetry.stage("decode"):
             now_ms = self._now_ms()
-            return await self._decoding.run(lambda: decode_slices(batch, reads, now_ms, self._rules.limits))
+            return await self._thread.run(lambda: decode_slices(batch, reads, now_ms, self._rules.limits))
 
     # load → fold → score → decide → commit
 
@@ -256,7 +248,7 @@ class Pipeline:
         owned = {task.partition: task.read for task in self._owner.live()}
         try:
             with self._world.telemetry.stage("score"):
-                steps = await self._computing.run(compute)
+                steps = await self._thread.run(compute)
         except DamagedViewError as damage:
             await self._owner.give_up_view(damage)
             return

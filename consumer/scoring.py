@@ -103,8 +103,6 @@ class Engine:
             fate[begins] = opened.fate
             schedule.taken(taken)
         told += self._told(states, found)
-        if self.drift:
-            self.drift.count()
         return fate, told
 
     def _is_drawn(self, events: Events) -> np.ndarray:

@@ -29,7 +29,7 @@ _AS_ROLLING: Final = (
 _SPEND_PER_PURCHASE, _DISCOUNT_SHARE = "spend_per_purchase_90d", "discount_share_90d"
 FEATURES: Final = (*_AS_ROLLING, _SPEND_PER_PURCHASE, _DISCOUNT_SHARE)
 _FLOOR: Final = 1e-4  # of a share: an empty bin has no logarithm
-_AT_ONCE: Final = 256  # so many states wait to be counted together, and no more than a round adds
+_AT_ONCE: Final = 256  # so many states are counted together: of a few it takes nearly as long
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Drift:
     def add(self, states: States, rows: np.ndarray, ids: np.ndarray) -> None:
         """Look at the users of those events whose ids (N,) are drawn, as they are now; `rows` (N,) says whose they are.
 
-        `count` makes them count.
+        They count once there are enough to be worth it, or `count` is called.
         """
         drawn = rows[is_drawn(ids, self.share)]
         if len(drawn):

@@ -12,7 +12,7 @@ import numpy as np
 
 from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.gate import Gate
-from consumer.core.risk import churn_probability, crossing_days
+from consumer.core.risk import RiskAhead, churn_probability
 from consumer.core.state import NO_TIME, States
 
 BY_EVENT, BY_SILENCE, BY_COMPLAINT = 0, 1, 2
@@ -205,8 +205,9 @@ class Policy:
         due_days = np.full(len(rows), np.inf)
         due_tier = np.zeros(len(rows), np.uint8)
         eligible = (header["target_events"][rows] >= rules.min_target_events) & rules.on_silence
+        ahead = RiskAhead.of(header["log_hazards"][rows], earliest, rules.horizon_days)
         for tier, threshold in enumerate(rules.thresholds, start=1):
-            days = crossing_days(header["log_hazards"][rows], earliest, rules.horizon_days, threshold)
+            days = ahead.crossing_days(threshold)
             open_ = eligible & (tier > header["alerted_tier"][rows]) & (days <= np.minimum(due_days, FARTHEST_DAYS))
             due_days = np.where(open_, days, due_days)
             due_tier = np.where(open_, tier, due_tier).astype(np.uint8)

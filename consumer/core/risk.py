@@ -7,6 +7,9 @@ Silence is counted from the end of the user's last active day, so that day-granu
 prediction with neural networks".)
 """
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 
 from consumer.core.state import BIN_EDGES_DAYS
@@ -74,34 +77,51 @@ def _survival(log_hazards: np.ndarray, silence_days: np.ndarray, days: np.ndarra
     return np.exp(cumulative(silence_days) - cumulative(silence_days + days[:, None]))
 
 
+@lru_cache(maxsize=64)
 def breakpoints_days(horizon_days: float) -> np.ndarray:
-    """Silences between which the log-risk is linear: every bin edge, and every edge less the horizon."""
+    """Silences between which the log-risk is linear: every bin edge, and every edge less the horizon. Not to change."""
     inner = BIN_EDGES_DAYS[:-1]
     points = np.concatenate(([0.0], inner, inner - horizon_days))
     return np.unique(points[points >= 0])
 
 
+@dataclass(frozen=True)
+class RiskAhead:
+    """-log(risk) of N curves at K silences from some moment on; in between it is linear."""
+
+    from_days: np.ndarray  # (N,)
+    at_days: np.ndarray  # (N, K), ascending
+    values: np.ndarray  # (N, K)
+
+    @classmethod
+    def of(cls, log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: float) -> "RiskAhead":
+        """Of curves (N, bins) from silences `from_days` (N,) on."""
+        knots = breakpoints_days(horizon_days)
+        at = np.maximum(knots, from_days[:, None])  # knots before the start collapse onto it
+        at = np.concatenate((from_days[:, None], at), axis=1)
+        exposure = exposure_days(knots + horizon_days) - exposure_days(knots)
+        hazards = np.exp(log_hazards.astype(np.float64))
+        at_later = np.einsum("nb,kb->nk", hazards, exposure)  # not `@`: a row's last bits would depend on the others
+        at_knots = np.concatenate((np.full((len(at), 1), np.nan), at_later), axis=1)
+        at_start = window_hazard(log_hazards, from_days, horizon_days)
+        return cls(from_days, at, np.where(at <= from_days[:, None], at_start[:, None], at_knots))
+
+    def crossing_days(self, threshold: float) -> np.ndarray:
+        """Smallest silence (N,) at which the risk reaches `threshold`, exactly; `NEVER` where it does not."""
+        level, at, values = -np.log(threshold), self.at_days, self.values
+        reached = values <= level
+        first = np.argmax(reached, axis=1)
+        rows = np.arange(len(at))
+        before = np.maximum(first - 1, 0)
+        rise = values[rows, before] - values[rows, first]
+        share = np.where(rise > 0, (values[rows, before] - level) / np.where(rise > 0, rise, 1.0), 0.0)
+        found = at[rows, before] + share * (at[rows, first] - at[rows, before])
+        return np.where(reached.any(axis=1), np.where(first == 0, self.from_days, found), NEVER)
+
+
 def crossing_days(log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: float, threshold: float) -> np.ndarray:
     """Smallest silence s >= `from_days` at which the risk reaches `threshold`; `NEVER` where it does not.
 
-    Exact: -log(risk) is piecewise linear in s, so it is evaluated at every breakpoint and interpolated in the
-    first piece that reaches -log(threshold). Shapes (N, bins), (N,) to (N,).
+    Shapes (N, bins), (N,) to (N,).
     """
-    level = -np.log(threshold)
-    knots = breakpoints_days(horizon_days)
-    at = np.maximum(knots, from_days[:, None])  # knots before the start collapse onto it
-    at = np.concatenate((from_days[:, None], at), axis=1)
-    exposure = exposure_days(knots + horizon_days) - exposure_days(knots)
-    hazards = np.exp(log_hazards.astype(np.float64))
-    at_later = np.einsum("nb,kb->nk", hazards, exposure)  # not `@`: a row's last bits would depend on the other rows
-    at_knots = np.concatenate((np.full((len(at), 1), np.nan), at_later), axis=1)
-    at_start = window_hazard(log_hazards, from_days, horizon_days)
-    values = np.where(at <= from_days[:, None], at_start[:, None], at_knots)
-    reached = values <= level
-    first = np.argmax(reached, axis=1)
-    rows = np.arange(len(at))
-    before = np.maximum(first - 1, 0)
-    rise = values[rows, before] - values[rows, first]
-    share = np.where(rise > 0, (values[rows, before] - level) / np.where(rise > 0, rise, 1.0), 0.0)
-    found = at[rows, before] + share * (at[rows, first] - at[rows, before])
-    return np.where(reached.any(axis=1), np.where(first == 0, from_days, found), NEVER)
+    return RiskAhead.of(log_hazards, from_days, horizon_days).crossing_days(threshold)

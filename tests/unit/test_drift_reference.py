@@ -104,6 +104,7 @@ def served(folder: Path, past: Past) -> Drift:
     running = engine(scorer=OnnxScorer(folder, "purchase"), drift=drift)
     states = empty_states(len(past.users))
     running.on_events(states, past.events, np.full(len(past.events), -1))
+    drift.count()
     return drift
 
 

@@ -187,6 +187,7 @@ def test_nothing_depends_on_drift() -> None:
         outcomes.append((alerts, states.header.tobytes(), states.days.tobytes()))
     assert outcomes[0][0]
     assert outcomes[0] == outcomes[1]
+    watched.count()
     left = [0.5 ** ((history[-1].at_ms - each.at_ms) / DAY_MS / 7) for each in history]
     seen = sum(left) ** 2 / sum(each**2 for each in left)
     assert watched.observations() == pytest.approx(seen, rel=0.02)  # those of a day are seen as it ends
