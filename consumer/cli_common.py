@@ -1,6 +1,7 @@
 """What all commands share: errors for people, settings, event files, output."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ R = TypeVar("R")
 console = Console()
 FAILED, WRONG_USE = 1, 2
 _SWITCH_S = 0.0005  # a commit is a dozen answers, and each would wait Python's 5 ms for a thread that is busy
+_GARBAGE = (50_000, 20, 100)  # collecting by Python's own thresholds is a tenth of the work, and finds next to nothing
 EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
@@ -85,6 +87,8 @@ def say_how_read(report: ReadReport) -> None:
 def run_async(coroutine: Coroutine[Any, Any, R]) -> R:
     """Run on uvloop where there is one, which need not wait long for a thread that scores."""
     sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE)
     try:
         import uvloop
     except ImportError:
