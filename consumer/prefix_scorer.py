@@ -12,7 +12,7 @@ import numpy as np
 from consumer.core.context import BLOCK_DAYS, Read, by_length
 from consumer.core.features import Days, tokens_of
 from consumer.core.fold import Opened
-from consumer.core.state import BINS, NO_DAY, States
+from consumer.core.state import BINS, NO_DAY, States, gathered
 from consumer.core.trends import advanced, increments
 from consumer.ports import Scorer
 from consumer.prefix_cache import CAPACITIES, PrefixCache
@@ -77,7 +77,7 @@ class PrefixScorer:
         self, states: States, rows: np.ndarray, entries: np.ndarray, is_late: np.ndarray
     ) -> tuple[np.ndarray, "_Before"]:
         """Whose entry holds all days before the open one, bool (R,), and what it says of them."""
-        header, entry = states.header, self.cache.table[entries]
+        header, entry = states.header, gathered(self.cache.table, entries)
         same = (header["events"][rows] == entry["events"]) & (states.last_id(rows) == entry["last_id"])
         last = header["days"][rows].astype(np.int64) - 1
         day = states.days["day"]
@@ -145,7 +145,7 @@ class Scored:
 
     def remember(self, states: States, at: np.ndarray) -> None:
         """Keep the open days as of the events `at` (R,), the last ones that were folded into `states`."""
-        table, entries, before, today = self.cache.table, self.entries, self.before, self.today[at]
+        table, entries, before, today = self.cache.table, self.entries, self.before, gathered(self.today, at)
         self.cache.append(entries, self.memory[at], before.days + 1)
         table["events"][entries] = states.header["events"][self.rows]
         table["last_id"][entries] = states.last_id(self.rows)

@@ -124,7 +124,7 @@ class Engine:
         closed: np.ndarray = np.cumsum(closes) - closes
         tier = np.where(closed > closed[runs.first][run], 0, header["alerted_tier"][rows][run])
         stops = ~is_target & (np.searchsorted(rules.thresholds, risk, side="right") > tier)
-        targets = _targets(header[rows], runs, events.time_ms, is_target)
+        targets = _targets(header, rows, runs, events.time_ms, is_target)
         stops &= self.policy.is_open(states, rows[run], events.time_ms, is_complaint(events), *targets)
         if self.score_step is not None:
             stops |= is_news(header["published_risk"][rows][run], risk, self.score_step)
@@ -238,11 +238,11 @@ def is_complaint(events: Events) -> np.ndarray:
 
 
 def _targets(
-    header: np.ndarray, runs: Runs, time_ms: np.ndarray, is_target: np.ndarray
+    header: np.ndarray, rows: np.ndarray, runs: Runs, time_ms: np.ndarray, is_target: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many target events the users (R,) have by each event (N,) of their runs, and when the last one was."""
     run, first = runs.run, runs.first[runs.run]
     count = np.cumsum(is_target)
-    count += header["target_events"][run] - (count - is_target)[first]
+    count += header["target_events"][rows][run] - (count - is_target)[first]
     latest = np.maximum.accumulate(np.where(is_target, np.arange(len(run)), -1))
-    return count, np.where(latest >= first, time_ms[latest], header["last_target_ms"][run])
+    return count, np.where(latest >= first, time_ms[latest], header["last_target_ms"][rows][run])

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from consumer.core.events import KINDS, Events
-from consumer.core.state import NO_DAY
+from consumer.core.state import NO_DAY, gathered, raw
 from schemas.event import EventType
 
 HALF_LIFE_DAYS: Final = 30
@@ -44,7 +44,7 @@ def like(header: np.ndarray, events: Events, day: np.ndarray) -> None:
     added = _WEIGHT[events.kind] * _decay(newest - day)
     header["affinity_day"][rows] = newest
     for kept, name in (("categories", events.category), ("items", events.item)):
-        header[kept][rows] = _strengthened(header[kept][rows], decay, name, added)
+        raw(header[kept])[rows] = raw(_strengthened(gathered(header[kept], rows), decay, name, added))
 
 
 def _decay(days: np.ndarray) -> np.ndarray:

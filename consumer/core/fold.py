@@ -20,6 +20,8 @@ from consumer.core.state import (
     SUMS,
     USER_DAY,
     States,
+    gathered,
+    raw,
     reset,
 )
 from consumer.core.trends import advanced, increments
@@ -115,11 +117,11 @@ class Opened:
         """Fold the first `count` (R,), at least one, of each run's events into `states`, in place."""
         if (count < self.runs.count).any():
             kept = self.runs.kept(count)
-            runs, events, today = Runs(kept, count), self.events.take(kept), self.today[kept]
+            runs, events, today = Runs(kept, count), self.events.take(kept), gathered(self.today, kept)
         else:
             runs, events, today = self.runs, self.events, self.today
         if len(events):
-            states.days[self.rows, self.slot] = today[runs.last]
+            raw(states.days)[self.rows, self.slot] = raw(today)[runs.last]
             _close_header(states.header, events, runs, np.repeat(self.day, count), rules)
 
 
@@ -168,7 +170,7 @@ def _open_days(states: States, rows: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 
 def _evict_oldest(states: States, rows: np.ndarray) -> None:
-    oldest = states.days[rows, 0]
+    oldest = gathered(states.days[:, 0], rows)
     header = states.header
     gap_days = oldest["day"].astype(np.int64) - header["evicted_day"][rows]
     header["evicted_trends"][rows] = advanced(header["evicted_trends"][rows], gap_days, increments(oldest))
@@ -184,7 +186,7 @@ def _start_day(states: States, rows: np.ndarray, slot: np.ndarray, day: np.ndarr
     blank["day"] = day
     blank["first_ms"] = np.iinfo(np.int32).max
     blank["last_ms"] = -1
-    states.days[rows, slot] = blank
+    raw(states.days)[rows, slot] = raw(blank)
 
 
 def _late_slot(states: States, row: int, day: int) -> int:
@@ -210,8 +212,8 @@ def _days_after(
     if not len(events):
         return np.zeros(0, USER_DAY)
     rows, run, first = events.row[runs.first], runs.run, runs.first
-    before = states.days[rows, slot]
-    today = before[run]
+    before = gathered(states.days, rows, slot)
+    today = gathered(before, run)
     counted = _cumulated(_counts(events, _new_sessions(states.header["last_ms"][rows], events, first)), first, run)
     for column, name in enumerate(_COUNTED):
         today[name] += counted[:, column].astype(np.uint32)

@@ -8,10 +8,18 @@ import numpy as np
 
 from consumer.core import layout
 from consumer.core.layout import DUE_MS_AT, check
-from consumer.core.state import LAYOUT_VERSION, MAX_DAYS, NO_TIME, USER_DAY, States, UnreadableStateError, empty_states
+from consumer.core.state import (
+    LAYOUT_VERSION,
+    MAX_DAYS,
+    NO_TIME,
+    States,
+    UnreadableStateError,
+    empty_states,
+    gathered,
+    raw,
+)
 
 _START_BYTES: Final = DUE_MS_AT + 8
-_RAW_DAY: Final = np.dtype((np.void, USER_DAY.itemsize))
 # What a block of users works on fits in the cache, and in memory that need not be asked for again and again.
 _BLOCK_DAYS: Final = 8192
 _HEADER_AS_DAYS: Final = 4
@@ -23,8 +31,8 @@ def pack(states: States) -> list[bytes]:
     known = np.flatnonzero(states.header["events"])
     for block in _blocks(states.header["days"][known]):
         rows = known[block]
-        header = states.header[rows]
-        days = states.days.reshape(-1).take(_places(rows, header["days"], states.days.shape[1]))
+        header = gathered(states.header, rows)
+        days = gathered(states.days.reshape(-1), _places(rows, header["days"], states.days.shape[1]))
         for row, value in zip(rows.tolist(), layout.pack(header, days), strict=True):
             values[row] = value
     return values
@@ -40,10 +48,10 @@ def unpack(values: Sequence[bytes | None]) -> States:
     _check_versions([value for _, value in known])
     for block in _blocks(np.array([value[1] if len(value) > 1 else 0 for _, value in known])):
         rows = np.array([row for row, _ in known[block]])
-        header = states.header[rows]
+        header = gathered(states.header, rows)
         days = layout.unpack([value for _, value in known[block]], header)
-        states.header[rows] = header
-        states.days.reshape(-1).view(_RAW_DAY)[_places(rows, header["days"], MAX_DAYS)] = days.view(_RAW_DAY)
+        raw(states.header)[rows] = raw(header)
+        raw(states.days.reshape(-1))[_places(rows, header["days"], MAX_DAYS)] = raw(days)
     return states
 
 

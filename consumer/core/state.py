@@ -86,6 +86,16 @@ class UnreadableStateError(Exception):
     """A stored state is of an unknown layout, cut short or garbled: restore it from the changelog."""
 
 
+def raw(records: np.ndarray) -> np.ndarray:
+    """A view of records as so many bytes each, which numpy moves ten times as fast as field by field."""
+    return records.view(np.dtype((np.void, records.itemsize)))
+
+
+def gathered(records: np.ndarray, *at: np.ndarray) -> np.ndarray:
+    """A copy of the records at some indices."""
+    return raw(records)[at].view(records.dtype)
+
+
 def garbled(value: bytes) -> UnreadableStateError:
     """The error about a stored state that is not what it says it is."""
     return UnreadableStateError(f"a stored user state of {len(value)} bytes is cut short or garbled")
@@ -104,7 +114,7 @@ class States:
     def take(self, rows: np.ndarray) -> "States":
         """A copy of some rows."""
         words = self.words()[rows]
-        return States(self.header[rows], words.view(USER_DAY).reshape(len(words), self.days.shape[1]))
+        return States(gathered(self.header, rows), words.view(USER_DAY).reshape(len(words), self.days.shape[1]))
 
     def words(self) -> np.ndarray:
         """All days of each user as a row of words, (U, words), which numpy moves many times faster than records.
@@ -128,7 +138,8 @@ class States:
 
 def joined(parts: Sequence[States]) -> States:
     """The users of all parts, one after the other."""
-    return States(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("header", "days")))
+    header, days = ([raw(getattr(part, name)) for part in parts] for name in ("header", "days"))
+    return States(np.concatenate(header).view(HEADER), np.concatenate(days).view(USER_DAY))
 
 
 def empty_states(count: int) -> States:
