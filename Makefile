@@ -59,7 +59,8 @@ backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../
 bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
 	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
 
-bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery
+bench: export BENCH_OUT := bench/quick
+bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery; into bench/quick/
 	$(BIN)/python -m bench.stages --scale 0.2 --repeats 1
 	$(BIN)/python -m bench.same_job --quick
 	$(BIN)/python -m bench.growth --quick

@@ -21,7 +21,7 @@ from bench import plots
 from bench.growth_alone import of_batches, of_histories
 from bench.growth_curves import Curve, Panel, draw
 from bench.growth_service import PARTITIONS_SHARED, Rounds, Setup, Shop
-from bench.machine import RESULTS, facts, write_results
+from bench.machine import MEASURED, PLOTS, RESULTS, facts, write_results
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 from consumer.logs import configure_logging
 from consumer.settings import Settings
@@ -29,7 +29,7 @@ from consumer.settings import Settings
 T = TypeVar("T")
 
 FLAT = 0.1
-TIMERS = RESULTS / "timers_traffic.json"
+TIMERS = MEASURED / "timers_traffic.json"
 console = Console(width=150)
 
 
@@ -127,7 +127,7 @@ def main() -> None:
             {"title": each.title, "x": each.x, "curves": [curve.as_json() for curve in each.curves]} for each in panels
         ]
         write_results(RESULTS / "growth.json", "make bench-growth", {"plan": asdict(plan), "panels": found})
-        plots.save(plots.FOLDER / "growth.svg", partial(draw, panels), (13.0, 7.0))
+        plots.save(PLOTS / "growth.svg", partial(draw, panels), (13.0, 7.0))
 
 
 if __name__ == "__main__":

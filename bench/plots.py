@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 
 from model_export.canvas import STYLE
 
-FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
-
 
 def save(path: Path, draw: Callable[[Figure], None], size_inches: tuple[float, float]) -> None:
     """What `draw` draws; the name's ending says in which format."""

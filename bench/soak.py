@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from bench import plots
 from bench.fits import last_two_thirds, line
 from bench.fleet import Fleet, Records, producer, send
-from bench.machine import RESULTS, write_results
+from bench.machine import PLOTS, RESULTS, write_results
 from bench.workload import Workload
 from consumer.adapters.topics import create_topics
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=60, help="That the log is of, however long it takes.")
     parser.add_argument("--per-second", type=float, default=1_500.0)
     parser.add_argument("--out", type=Path, default=RESULTS / "soak.json")
-    parser.add_argument("--plot", type=Path, default=plots.FOLDER / "soak.svg")
+    parser.add_argument("--plot", type=Path, default=PLOTS / "soak.svg")
     options = parser.parse_args()
     with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey:
         settings = {

@@ -22,7 +22,7 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import RESULTS, write_results
+from bench.machine import PLOTS, RESULTS, write_results
 from bench.parts.alone import computed, warmed
 from bench.parts.log import Shape, write
 from bench.parts.stages import ORDER
@@ -37,7 +37,7 @@ from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 from consumer.settings import Settings, load_settings
 from model_export.canvas import svg
 
-PLOT = ROOT / "docs" / "benchmarks" / "stages.svg"
+PLOT = PLOTS / "stages.svg"
 SIZES = (2_500, 10_000, 40_000)
 _WARM_UP_SIZE = 10_000
 _BAR = 0.6  # of the limit: what the service is to reach
