@@ -21,8 +21,9 @@ from bench import plots
 from bench.growth_alone import of_batches, of_histories
 from bench.growth_curves import Curve, Panel, draw
 from bench.growth_service import PARTITIONS_SHARED, Rounds, Setup, Shop
-from bench.machine import MEASURED, PLOTS, RESULTS, facts, write_results
+from bench.machine import MEASURED, PLOTS, QUICK_RESULTS, RESULTS, facts, write_results
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
+from consumer.event_loop import set_up
 from consumer.logs import configure_logging
 from consumer.settings import Settings
 
@@ -116,18 +117,19 @@ def table(panels: Sequence[Panel]) -> Table:
 def main() -> None:
     """Measure, print, plot, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="Less of everything, in three minutes; only printed.")
+    parser.add_argument("--quick", action="store_true", help="Less of everything, in three minutes; into bench/quick/.")
     options = parser.parse_args()
     configure_logging(Settings(log_level="error"))
     plan = QUICK if options.quick else FULL
+    set_up()  # as the service is
     panels = [*services(plan), *alone(plan), timers()]
     console.print(table(panels))
-    if not options.quick:
-        found = [
-            {"title": each.title, "x": each.x, "curves": [curve.as_json() for curve in each.curves]} for each in panels
-        ]
-        write_results(RESULTS / "growth.json", "make bench-growth", {"plan": asdict(plan), "panels": found})
-        plots.save(PLOTS / "growth.svg", partial(draw, panels), (13.0, 7.0))
+    found = [
+        {"title": each.title, "x": each.x, "curves": [curve.as_json() for curve in each.curves]} for each in panels
+    ]
+    results, pictures = (QUICK_RESULTS, QUICK_RESULTS) if options.quick else (RESULTS, PLOTS)
+    write_results(results / "growth.json", "make bench-growth", {"plan": asdict(plan), "panels": found})
+    plots.save(pictures / "growth.svg", partial(draw, panels), (13.0, 7.0))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from consumer.adapters.memory import MemoryChangelog
 from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_rules, build_worker
+from consumer.event_loop import run_async
 from consumer.health import Health
 from consumer.logs import configure_logging
 from consumer.pipeline import Pipeline, World
@@ -90,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings(clock="watermark", max_batch_records=BATCH)
     configure_logging(settings.model_copy(update={"log_level": "warning"}))
-    found = [asyncio.run(through(traffic(share), settings, share)) for share in SHARES]
+    found = [run_async(through(traffic(share), settings, share)) for share in SHARES]
     print(f"{'hot share':>10}{'in batch':>10}{'events/s':>10}{'CPU µs/event':>14}{'turn p50 ms':>13}{'longest':>9}")
     for each in found:
         print(

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +12,17 @@ from typing import Any
 MEASURED = Path(__file__).parent / "results"  # what docs/benchmarks.md tells of
 _ELSEWHERE = os.environ.get("BENCH_OUT")  # a folder for figures that are not to replace those
 RESULTS = Path(_ELSEWHERE or MEASURED)
+QUICK_RESULTS = MEASURED.with_name("quick")  # of benches that are told to be quick
 PLOTS = Path(_ELSEWHERE or MEASURED.parents[1] / "docs" / "benchmarks")
 
 
 def write_results(path: Path, command: str, measured: object, machine: dict[str, Any] | None = None) -> None:
-    """As JSON: the command that measures it again, the machine (as it is now, if not given), and the figures."""
+    """As JSON: the command that measures it again, the machine (as it is now, if not given), and the figures.
+
+    What this process was given on its command line is added to the command.
+    """
+    given = " ".join(sys.argv[1:])
+    command = f'{command} ARGS="{given}"' if given else command
     content = {"command": command, "machine": machine or facts(), "measured": measured}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -6,7 +6,6 @@ anew for each repeat. With full histories, 64 days of everybody are processed fi
 
 import argparse
 import random
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import RESULTS, write_results
+from bench.machine import QUICK_RESULTS, RESULTS, write_results
 from bench.rivals.contestants import CONTESTANTS, Contestant
 from bench.rivals.judging import LEVELS, Alerts, Verdict, compare
 from bench.rivals.latency import Latency, measure_latency
@@ -25,7 +24,6 @@ from bench.workload import Workload
 from consumer.core.state import MAX_DAYS
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 
-OUT = RESULTS / "same_job.json"
 LOADS = (0.25, 0.5, 0.75)
 console = Console(width=180)
 
@@ -241,7 +239,7 @@ def main() -> None:
             contents.append(_content(contest))
     for each in absent:
         console.print(f"NOT RUN: {each.title}: {each.missing}", style="bold red")
-    write_results(OUT, f'make bench-rivals ARGS="{" ".join(sys.argv[1:])}"', contents)
+    write_results((QUICK_RESULTS if given.quick else RESULTS) / "same_job.json", "make bench-rivals", contents)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from bench import plots
 from bench.fits import last_two_thirds, line
 from bench.fleet import Fleet, Records, producer, send
 from bench.machine import PLOTS, RESULTS, write_results
+from bench.rivals.command import POLICY
 from bench.workload import Workload
 from consumer.adapters.topics import create_topics
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
@@ -159,7 +160,7 @@ def main() -> None:
     with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey:
         settings = {
             "kafka_bootstrap_servers": kafka.bootstrap_servers, "redis_url": valkey.url, "clock": "watermark",
-            "prefix_cache_mb": CACHE_MB,
+            "prefix_cache_mb": CACHE_MB, "policy_file": POLICY,
         }  # fmt: skip
         fleet = Fleet(settings)
         asyncio.run(create_topics(fleet.settings))

@@ -31,9 +31,9 @@ from bench.rivals.command import POLICY
 from bench.rivals.contestants import ROOT
 from bench.rivals.kafka_side import make_topics
 from bench.workload import Workload
-from consumer.cli_common import run_async
 from consumer.core.state import MAX_DAYS
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
+from consumer.event_loop import run_async, set_up
 from consumer.settings import Settings, load_settings
 from model_export.canvas import svg
 
@@ -177,6 +177,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="Of the shops: less is sooner done.")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    set_up()  # as the service is
     log, full = round(1_000_000 * given.scale), round(100_000 * given.scale)
     short_shop = Workload(log, log // 10, 60, given.seed)
     full_shop = Workload(full, full // 50, 60, given.seed, history_days=MAX_DAYS)

@@ -11,10 +11,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from consumer.cli_common import FAILED, AsJson, console, explained, reading, run_async, say_how_read
+from consumer.cli_common import FAILED, AsJson, console, explained, reading, say_how_read
 from consumer.cli_models import add_to
 from consumer.cli_policy import policy_app
 from consumer.errors import EbbtideError
+from consumer.event_loop import run_async
 from consumer.logs import configure_logging
 from consumer.settings import Settings, load_settings
 

@@ -1,9 +1,7 @@
 """What all commands share: errors for people, settings, event files, output."""
 
-import asyncio
-import gc
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -21,8 +19,6 @@ R = TypeVar("R")
 
 console = Console()
 FAILED, WRONG_USE = 1, 2
-_SWITCH_S = 0.0005  # a commit is a dozen answers, and each would wait Python's 5 ms for a thread that is busy
-_GARBAGE = (50_000, 20, 100)  # collecting by Python's own thresholds is a tenth of the work, and finds next to nothing
 EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
@@ -82,15 +78,3 @@ def say_how_read(report: ReadReport) -> None:
 
     for note in read_notes(report):
         say(note)
-
-
-def run_async(coroutine: Coroutine[Any, Any, R]) -> R:
-    """Run on uvloop where there is one, which need not wait long for a thread that scores."""
-    sys.setswitchinterval(_SWITCH_S)
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(coroutine)
-    return uvloop.run(coroutine)

@@ -19,6 +19,7 @@ from consumer.batch import Worker
 from consumer.concluding import ALERTS_FILE, Conclusion, Replay, conclude, log_name
 from consumer.core.decode import decode
 from consumer.event_log import EventLog
+from consumer.event_loop import run_async
 from consumer.health import Health
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, World
@@ -108,7 +109,7 @@ def run_through(
     source, metrics = MemorySource(records, partitions), Metrics()
     world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
     rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0, urgent_gap_ms=0))
-    asyncio.run(_run(Pipeline(world, recorded, rules, Health(metrics)), source))
+    run_async(_run(Pipeline(world, recorded, rules, Health(metrics)), source))
     return recorder.curves()
 
 

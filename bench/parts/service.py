@@ -10,14 +10,13 @@ from bench.parts.clock import StageClock
 from bench.parts.stages import COMPUTED, ON_WIRES
 from bench.rivals.command import Meter, Options
 from bench.rivals.ebbtide_service import serve, settings_of
-from consumer.adapters.metrics import Metrics
-from consumer.cli_common import run_async
+from consumer.event_loop import run_async
 from consumer.logs import configure_logging
 from consumer.settings import DEFAULT_MODEL_DIR
 
 
 class LateMeter(Meter):
-    """Begins with the batch before which `warm_up` records have come."""
+    """Begins once `warm_up` records are done, before the next are read."""
 
     def __init__(self, ready: Path, clock: StageClock, warm_up: int) -> None:
         super().__init__(ready)
@@ -25,14 +24,14 @@ class LateMeter(Meter):
         self._records = 0
         self._at_begin: tuple[int, float, dict[str, float]] | None = None
 
-    def count(self, records: int) -> None:
-        """So many more have come."""
-        self._records += records
-
-    def begin(self) -> None:
-        """See `Meter.begin`."""
+    def reads(self) -> None:
+        """See `Meter.reads`."""
         if self._at_begin is None and self._records >= self._warm_up:
             self._at_begin = self._records, time.process_time(), self._clock.seconds()
+
+    def begin(self, records: int = 1) -> None:
+        """See `Meter.begin`."""
+        self._records += records
 
     def report(self, events: int) -> None:
         """See `Meter.report`; seconds by stage, and of the process."""
@@ -63,13 +62,6 @@ def main() -> None:
     configure_logging(settings)
     clock = StageClock()
     meter = LateMeter(given.ready, clock, given.warm_up)
-    counted = Metrics.batch
-
-    def batch(metrics: Metrics, records: int) -> None:
-        meter.count(records)
-        counted(metrics, records)
-
-    Metrics.batch = batch  # type: ignore[method-assign]
     with clock.attached((*COMPUTED, *ON_WIRES)) if given.by_stage else nullcontext():
         run_async(serve(settings, given.events, meter))
 

@@ -26,7 +26,7 @@ from bench.rivals.command import PARTITIONS, Meter, Options, options
 from bench.rivals.decode import decode
 from bench.rivals.job import Job
 
-BATCH = 2_000
+BATCH = 5_000
 _EPOCH = timedelta(seconds=10)
 _PAUSE = timedelta(milliseconds=2)  # between polls of a partition that had nothing
 

@@ -1,15 +1,15 @@
 """The command line that every contestant in Python answers to, and what it measures of itself."""
 
 import argparse
-import gc
 import json
 import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumer.event_loop import collect_seldom
+
 PARTITIONS = 4
-_GARBAGE = (50_000, 20, 100)  # as Ebbtide has it: some contestants gain by it
 POLICY = Path(__file__).with_name("policy.toml")
 
 
@@ -30,8 +30,7 @@ class Options:
 
 def options() -> Options:
     """Of this process."""
-    gc.freeze()
-    gc.set_threshold(*_GARBAGE)
+    collect_seldom()  # as Ebbtide does: nobody loses by it
     parser = argparse.ArgumentParser()
     for name in ("--bootstrap", "--redis", "--input", "--output", "--group"):
         parser.add_argument(name, required=name != "--redis")
@@ -53,8 +52,11 @@ class Meter:
         """Partitions are there."""
         self._ready.touch()
 
-    def begin(self) -> None:
-        """A record is there; only the first counts."""
+    def reads(self) -> None:
+        """What came before is done, and more is to be read."""
+
+    def begin(self, records: int = 1) -> None:
+        """So many `records` are there; only the first time counts."""
         if self._began is None:
             self._began = time.monotonic(), _cpu_s()
 

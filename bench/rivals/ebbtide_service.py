@@ -12,23 +12,36 @@ from consumer.adapters.metrics import Metrics
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import create_topics
 from consumer.assembly import build_rules, build_worker
-from consumer.cli_common import run_async
+from consumer.event_loop import run_async
 from consumer.health import Health
 from consumer.logs import configure_logging
 from consumer.pipeline import Pipeline, World
+from consumer.ports import Record
 from consumer.settings import Settings, load_settings
 
 
+class _Source(KafkaSource):
+    """Tells the meter when records have come."""
+
+    def __init__(self, settings: Settings, meter: Meter) -> None:
+        super().__init__(settings)
+        self._meter = meter
+
+    async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
+        """See `Source.poll`."""
+        self._meter.reads()
+        batch = await super().poll(max_records, timeout_ms)
+        if batch:
+            self._meter.begin(sum(map(len, batch.values())))
+        return batch
+
+
 class _Telemetry(Metrics):
-    """Tells the meter when the first records have come."""
+    """Tells the meter when partitions are there."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__()
         self._meter = meter
-
-    def batch(self, records: int) -> None:
-        self._meter.begin()
-        super().batch(records)
 
     def partitions_live(self, count: int) -> None:
         if count:
@@ -67,7 +80,7 @@ async def serve(settings: Settings, events: int, meter: Meter) -> None:
         stack.push_async_callback(store.close)
         changelog = KafkaChangelog(settings)
         stack.push_async_callback(changelog.close)
-        source = KafkaSource(settings)
+        source = _Source(settings, meter)
         await source.start()
         stack.push_async_callback(source.close)
         world = World(source, store, changelog, SystemClock(), metrics)

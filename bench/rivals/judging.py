@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 TOLERANCE = 1e-3
-LEVELS = (0.75, 0.80, 0.84)  # of policy.toml: where an episode ends, and the tiers
+LEVELS = (0.68, 0.73, 0.81)  # of policy.toml: where an episode ends, and the tiers
 Key = tuple[str, str, int, int]  # user, tier, partition and offset of the deciding event
 Alerts = Mapping[Key, float]  # to the churn probability
 

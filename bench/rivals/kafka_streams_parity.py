@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.rivals.awkward_log import Record, awkward_log
+from bench.rivals.judging import LEVELS
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.core.decode import Limits, decode
@@ -128,7 +129,7 @@ def differing(alerts: list[dict], places: dict[tuple[int, int], int], found: Exp
 
 
 def _is_near(probability: float) -> bool:
-    return min(abs(probability - level) for level in (0.75, 0.80, 0.84)) < NEAR_THRESHOLD
+    return min(abs(probability - level) for level in LEVELS) < NEAR_THRESHOLD
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ from bench.rivals.command import Meter, Options, options
 from bench.rivals.decode import decode
 from bench.rivals.job import Job
 
-BATCH = 2_000
+BATCH = 5_000
 _WAIT_S = 0.01  # for a batch to fill: what events wait at low load
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import OffsetOutOfRangeError
 
-from consumer.adapters.kafka import REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
+from consumer.adapters.kafka import READ_ERRORS, REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.ports import Record
 from consumer.settings import Settings
@@ -111,7 +111,6 @@ class KafkaSource:
         """See `Source.poll`."""
         with translated():
             batch = await self._newest(max_records, timeout_ms)
-            self._delivered |= {part.partition: records[-1].offset + 1 for part, records in batch.items()}
             for part in self._consumer.assignment():
                 if part.partition in self._delivered:
                     self._reads_on[part.partition] = await self._consumer.position(part)
@@ -126,7 +125,7 @@ class KafkaSource:
         batch = await self._getmany(max_records, timeout_ms)
         room = max_records - sum(map(len, batch.values()))
         if batch and room > 0 and time.monotonic() - began < _AT_ONCE_S:
-            with suppress(LostPartitionError, KafkaError):  # the next call says it again
+            with suppress(LostPartitionError, *READ_ERRORS):  # another call says it again
                 for part, records in (await self._getmany(room, NEWER_WAIT_MS)).items():
                     batch[part] = batch.get(part, []) + records
         return batch
@@ -141,8 +140,16 @@ class KafkaSource:
             raise LostPartitionError(f"the input does not hold what comes next, by partition: {gone}", gone) from error
         except BaseException:
             self._forget_fetch()
+            self._go_back()
             raise
+        self._delivered |= {part.partition: records[-1].offset + 1 for part, records in found.items()}
         return found
+
+    def _go_back(self) -> None:
+        """aiokafka 0.14 drops what it has taken of other partitions when it stumbles over a damaged record."""
+        for part in self._consumer.assignment():
+            if part.partition in self._delivered:
+                self._consumer.seek(part, self._delivered[part.partition])
 
     def _forget_fetch(self) -> None:
         """aiokafka 0.14 takes a call that was cancelled, or has failed, for one that is under way for ever; then a

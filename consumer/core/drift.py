@@ -63,7 +63,7 @@ class Drift:
     target: Target
     horizon_days: float
     rules: DriftRules = DriftRules()
-    _waiting: list[States] = field(default_factory=list, repr=False)
+    _waiting: list[tuple[States, float]] = field(default_factory=list, repr=False)  # each drawn at a share
     _seen: Seen = field(default_factory=lambda: Seen({}), repr=False)
 
     def __post_init__(self) -> None:
@@ -80,21 +80,23 @@ class Drift:
 
         They count once there are enough to be worth it, or `count` is called.
         """
-        drawn = rows[is_drawn(ids, self.share)]
-        if len(drawn):
-            self._waiting.append(states.take(drawn))
-        if sum(map(len, self._waiting)) >= _AT_ONCE:
-            self.count()
+        drawn, share = rows[is_drawn(ids, self.share)], self.share
+        for begin in range(0, len(drawn), _AT_ONCE):
+            self._waiting.append((states.take(drawn[begin : begin + _AT_ONCE]), share))
+            if sum(len(each) for each, _ in self._waiting) >= _AT_ONCE:
+                self.count()
 
     def count(self) -> None:
         """Count all that was added: together, since it costs little more than one alone."""
         if not self._waiting:
             return
-        states, self._waiting = joined(self._waiting), []
+        states = joined([each for each, _ in self._waiting])
+        share = np.concatenate([np.full(len(each), share) for each, share in self._waiting])
+        self._waiting = []
         values = {SCORE: _scores(states, self.horizon_days), **features_of(states)}
         at_ms, seen = states.header["last_ms"], self._seen
         until_ms = max(seen.until_ms, int(at_ms.max()))
-        weight, kept = self._left(until_ms - at_ms) / self.share, float(self._left(np.array(until_ms - seen.until_ms)))
+        weight, kept = self._left(until_ms - at_ms) / share, float(self._left(np.array(until_ms - seen.until_ms)))
         new = {name: binned(values[name], each.edges, weight) for name, each in self._expected.items()}
         counts = {name: kept * seen.counts.get(name, 0.0) + count for name, count in new.items()}
         total, squares = kept * seen.total + float(weight.sum()), kept**2 * seen.squares + float((weight**2).sum())

@@ -79,10 +79,12 @@ def _survival(log_hazards: np.ndarray, silence_days: np.ndarray, days: np.ndarra
 
 @lru_cache(maxsize=64)
 def breakpoints_days(horizon_days: float) -> np.ndarray:
-    """Silences between which the log-risk is linear: every bin edge, and every edge less the horizon. Not to change."""
+    """Silences between which the log-risk is linear: every bin edge, and every edge less the horizon."""
     inner = BIN_EDGES_DAYS[:-1]
     points = np.concatenate(([0.0], inner, inner - horizon_days))
-    return np.unique(points[points >= 0])
+    found = np.unique(points[points >= 0])
+    found.setflags(write=False)  # all callers share it
+    return found
 
 
 @dataclass(frozen=True)

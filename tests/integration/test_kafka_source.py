@@ -1,9 +1,10 @@
 """The input topic as Kafka really delivers it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import CorruptRecordException
 from kafka_members import member, take
 
 from consumer.adapters import kafka_source
@@ -82,6 +83,30 @@ async def test_what_has_come_since_the_last_fetch_is_read_as_well(
     await produce(settings, 0, [b"c"])
     monkeypatch.setattr(kafka_source, "NEWER_WAIT_MS", 20_000)
     assert [record.value for record in (await source.poll(1_000, 20_000))[0]] == [b"b", b"c"]
+
+
+async def test_a_damaged_record_loses_nothing(settings: Settings, source: KafkaSource) -> None:
+    """What the client had taken of another partition when it stumbled, and what was damaged, are read again."""
+    for partition in (0, 1):
+        await source.seek(partition, 0)
+        await produce(settings, partition, [b"a"])
+    await take(source, 2)
+    for partition in (0, 1):
+        await produce(settings, partition, [b"b"])
+    fetched = source._consumer._fetcher._records
+    parts = [TopicPartition(settings.events_topic, partition) for partition in (0, 1)]
+    await until(lambda: len(fetched) == len(parts), "both fetched ahead")
+    *_, last = fetched
+    fetched[last]._partition_records._records_iterator = _damaged()
+    with pytest.raises(UnavailableError, match="CRC"):
+        await source.poll(1_000, 1_000)
+    read = await take(source, 2)
+    assert {part: [record.value for record in records] for part, records in read.items()} == {0: [b"b"], 1: [b"b"]}
+
+
+def _damaged() -> Iterator[object]:
+    raise CorruptRecordException("Invalid CRC")
+    yield
 
 
 async def test_no_more_than_asked_for_is_read(settings: Settings, source: KafkaSource) -> None:

@@ -88,15 +88,20 @@ def test_who_is_still_at_risk_when_the_cool_down_ends_is_alerted_then(
         assert first.tier == reached[row]
 
 
-@given(HISTORIES, COOLDOWNS, ENDS)
-@settings(max_examples=60)
+@given(HISTORIES, COOLDOWNS, ENDS, st.sampled_from([1, 60, 1_000]))
+@settings(max_examples=120)
 def test_alerts_do_not_depend_on_how_batches_are_cut(
-    steps: list[tuple[int, EventType, int]], cooldown_days: float, grace_days: float
+    steps: list[tuple[int, EventType, int]], cooldown_days: float, grace_days: float, faster: int
 ) -> None:
-    """Fed one event at a time, with a look at the timers in between, every user has the same alerts."""
+    """Fed one event at a time, with a look at the timers in between, every user has the same alerts; be it that months
+    pass, or that grace and cool-down end within a day."""
     events = happened(sorted(steps, key=lambda step: step[0] < 0))  # nobody is late here: a look would be too early
-    at_once, bit_by_bit = (Run(engine(rules(cooldown_days, grace_days), Moody()), USERS) for _ in range(2))
-    in_order = sorted(events, key=lambda each: each.at_ms)
+    allowed = rules(cooldown_days / faster, grace_days / faster)
+    at_once, bit_by_bit = (Run(engine(allowed, Moody()), USERS) for _ in range(2))
+    in_order = [
+        replace(each, at_ms=day(0) + (each.at_ms - day(0)) // faster)
+        for each in sorted(events, key=lambda each: each.at_ms)
+    ]
     at_once.events(*in_order)
     for each in in_order:
         bit_by_bit.silence(each.at_ms - 1)

@@ -6,7 +6,7 @@ import java.util.Locale;
 /** The alerts of JOB.md under bench/rivals/policy.toml. */
 final class AlertPolicy {
     private static final String[] TIERS = {"at_risk", "critical"};
-    private static final double[] THRESHOLDS = {0.80, 0.84};
+    private static final double[] THRESHOLDS = {0.73, 0.81};
     private static final double REARM = THRESHOLDS[0] - 0.05;
 
     private AlertPolicy() {}
