@@ -62,6 +62,11 @@ def runs(setting: Setting) -> list[Run]:
         ),
         Run("no-shop-token", "never told of the shop", _recipe(setting, withheld=1.0)),
         Run("no-trends", "without the decayed sums of the whole history", _recipe(setting, ignored=TRENDS)),
+        Run(
+            "multi-head",
+            "keys and values for each of four heads, not rounded to float16",
+            _recipe(setting, shape=Shape(body="multi_head")),
+        ),
         Run("gru", "a GRU in the Transformer's place", _recipe(setting, shape=Shape(body="gru"))),
         _boosting(setting),
     ]

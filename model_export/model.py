@@ -30,7 +30,7 @@ class Shape:
     layers: int = 2
     heads: int = 4
     head_width: int = 16
-    body: Literal["transformer", "gru"] = "transformer"
+    body: Literal["transformer", "multi_head", "gru"] = "transformer"
 
 
 @dataclass(frozen=True)

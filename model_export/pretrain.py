@@ -23,6 +23,7 @@ from consumer.core.risk import exposure_days
 from model_export.corpus import WITHHELD, examples
 from model_export.likelihood import losses
 from model_export.model import HazardGPT, Scales, Shape
+from model_export.multi_head import HazardMultiHead
 from model_export.panel import Panel, joined
 from model_export.recurrent import HazardGRU
 from model_export.shops import FAMILIES
@@ -30,6 +31,7 @@ from model_export.shops import FAMILIES
 _SAMPLE_FROM: Final = 1 << 40  # numbers that no step reaches
 _SCALE_SHOPS: Final = 256  # what inputs look like is taken from so many shops
 _CONSTANT_STD: Final = 1e-6
+_BODIES: Final = {"transformer": HazardGPT, "multi_head": HazardMultiHead, "gru": HazardGRU}
 
 
 class CheckpointError(Exception):
@@ -82,7 +84,7 @@ def new_model(recipe: PretrainRecipe) -> HazardGPT:
     scales = Scales(*(_float32(each) for each in (token_mean, token_std, *_scale(shops))))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        body = HazardGPT if recipe.shape.body == "transformer" else HazardGRU
+        body = _BODIES[recipe.shape.body]
         return body(scales, _float32(_usual_log_hazards(sample)), recipe.shape)
 
 

@@ -11,7 +11,6 @@ from model_export.data import HEADS
 from model_export.export import export
 from model_export.folder import base_manifest, written
 from model_export.model import HazardGPT, Scales, Shape
-from model_export.recurrent import HazardGRU
 from model_export.shop import SHOP_SIZE
 from model_export.train import FILES
 from schemas.manifest import Manifest, Pretraining, Thresholds
@@ -29,7 +28,7 @@ def random_model(seed: int = 1, body: type[HazardGPT] = HazardGPT) -> HazardGPT:
     usual = torch.linspace(-3.5, -5.5, BINS).expand(len(HEADS), BINS) + torch.tensor([[0.0], [0.3]])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return body(scales, usual, Shape(body="gru" if body is HazardGRU else "transformer")).eval()
+        return body(scales, usual, Shape()).eval()
 
 
 def random_folder(out: Path, seed: int = 1) -> Manifest:

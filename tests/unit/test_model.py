@@ -14,11 +14,14 @@ from histories import random_states
 from model_export.artefact import LENGTHS, PREFILL_NAME, Artefact, onnx_scorer
 from model_export.data import HEADS
 from model_export.model import HazardGPT
+from model_export.multi_head import HazardMultiHead
 from model_export.recurrent import HazardGRU
 from model_export.shop import SHOP_SIZE, SHOP_TOKEN_NAMES
 from tiny_model import UNKNOWN_INPUTS, random_model
 
-BODIES = pytest.mark.parametrize("model", [random_model(), random_model(body=HazardGRU)], ids=["gpt", "gru"])
+BODIES = pytest.mark.parametrize(
+    "model", [random_model(body=body) for body in (HazardGPT, HazardMultiHead, HazardGRU)], ids=["gpt", "heads", "gru"]
+)
 
 
 @pytest.fixture(autouse=True)
