@@ -180,8 +180,7 @@ class Pipeline:
             return {}
         self._health.up("input")
         with self._world.telemetry.stage("decode"):
-            now_ms = self._now_ms()
-            return await self._thread.run(lambda: decode_slices(batch, reads, now_ms, self._rules.limits))
+            return decode_slices(batch, reads, self._now_ms(), self._rules.limits)
 
     # load → fold → score → decide → commit
 

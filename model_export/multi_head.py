@@ -31,7 +31,7 @@ class MultiHeadAttention(Attention):
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _by_head(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, self.head_width).transpose(1, 2)
 
 
 class HazardMultiHead(HazardGPT):
