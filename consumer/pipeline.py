@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +14,6 @@ from consumer.commit import Claimer, ClaimRules, Committer, Ledger
 from consumer.core.decode import Limits
 from consumer.errors import DamagedViewError, LostPartitionError, UnavailableError
 from consumer.health import Health
-from consumer.one_thread import OneThread
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.partitions import PartitionTask
 from consumer.ports import Changelog, Clock, Headers, Record, Source, StateStore, Step, Telemetry
@@ -73,7 +73,7 @@ class Pipeline:
             rules.pace,
             rules.retry_max_s,
         )
-        self._thread = OneThread("compute")
+        self._computing = ThreadPoolExecutor(1, "compute")  # of several each would come to keep as much memory
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
         self.is_caught_up = False  # the last round found neither events nor due timers
 
@@ -122,7 +122,7 @@ class Pipeline:
             draining.cancel()
             await asyncio.wait([polling])  # a cancelled poll would leave the source in doubt
             await self._owner.close()
-            self._thread.close()
+            self._computing.shutdown(wait=False)
 
     async def _drain(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -247,7 +247,7 @@ class Pipeline:
         owned = {task.partition: task.read for task in self._owner.live()}
         try:
             with self._world.telemetry.stage("score"):
-                steps = await self._thread.run(compute)
+                steps = await asyncio.get_running_loop().run_in_executor(self._computing, compute)
         except DamagedViewError as damage:
             await self._owner.give_up_view(damage)
             return

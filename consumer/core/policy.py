@@ -126,8 +126,8 @@ class Policy:
         self, states: States, rows: np.ndarray, reached: np.ndarray, now_ms: np.ndarray, complaint: np.ndarray
     ) -> np.ndarray:
         """Who has reached a tier not yet alerted, and may be alerted now."""
-        is_news = reached > states.header["alerted_tier"][rows]
         header = states.header
+        is_news = reached > header["alerted_tier"][rows]
         bought = header["target_events"][rows], header["last_target_ms"][rows]
         return is_news & self.is_open(states, rows, now_ms, complaint, *bought)
 

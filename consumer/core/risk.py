@@ -91,7 +91,6 @@ def breakpoints_days(horizon_days: float) -> np.ndarray:
 class RiskAhead:
     """-log(risk) of N curves at K silences from some moment on; in between it is linear."""
 
-    from_days: np.ndarray  # (N,)
     at_days: np.ndarray  # (N, K), ascending
     values: np.ndarray  # (N, K)
 
@@ -106,7 +105,7 @@ class RiskAhead:
         at_later = np.einsum("nb,kb->nk", hazards, exposure)  # not `@`: a row's last bits would depend on the others
         at_knots = np.concatenate((np.full((len(at), 1), np.nan), at_later), axis=1)
         at_start = window_hazard(log_hazards, from_days, horizon_days)
-        return cls(from_days, at, np.where(at <= from_days[:, None], at_start[:, None], at_knots))
+        return cls(at, np.where(at <= from_days[:, None], at_start[:, None], at_knots))
 
     def crossing_days(self, threshold: float) -> np.ndarray:
         """Smallest silence (N,) at which the risk reaches `threshold`, exactly; `NEVER` where it does not."""
@@ -118,7 +117,7 @@ class RiskAhead:
         rise = values[rows, before] - values[rows, first]
         share = np.where(rise > 0, (values[rows, before] - level) / np.where(rise > 0, rise, 1.0), 0.0)
         found = at[rows, before] + share * (at[rows, first] - at[rows, before])
-        return np.where(reached.any(axis=1), np.where(first == 0, self.from_days, found), NEVER)
+        return np.where(reached.any(axis=1), found, NEVER)
 
 
 def crossing_days(log_hazards: np.ndarray, from_days: np.ndarray, horizon_days: float, threshold: float) -> np.ndarray:
