@@ -1,5 +1,7 @@
 """What all tests share: real servers, started once, and a model with random weights, made once."""
 
+import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,16 @@ def _plain_logs() -> Iterator[None]:
     """A command that a test has run in this process must not decide where later tests log to."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _usual_interpreter() -> Iterator[None]:
+    """Nor how often garbage is looked for, or what is left of one test is found in another; nor when threads switch."""
+    thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(switch_s)
 
 
 @pytest.fixture(scope="session")
