@@ -17,9 +17,8 @@ from model_export.artefact import LENGTHS, PREFILL_NAME, STEP_NAME, WEIGHTS_NAME
 from model_export.model import HazardGPT, Scales, Shape, Step
 from model_export.shop import SHOP_SIZE
 
-TOLERANCE: Final = (
-    1e-3  # memory is rounded to float16, which turns a last bit into one of its own: 2**-10 of the number
-)
+# Memory is rounded to float16, which turns a last bit into one of its own: 2**-10 of the number.
+TOLERANCE: Final = 1e-3
 _OPSET = 20
 _BATCHES_CHECKED = (1, 2, 64)
 _OUTPUTS = ("log_hazards", "memory")

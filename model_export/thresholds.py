@@ -48,9 +48,8 @@ def thresholds(
     """
     alerts = (purchases_share * _alert_chances(after_purchase, horizon_days, budget.grace_days)).mean(axis=1)
     alerts[-1] = 0.0
-    most = min(
-        budget.share, float(alerts[0]) * MOST_OF_SILENT
-    )  # at the lowest threshold all who are silent are alerted
+    all_silent = float(alerts[0])  # who are alerted at the lowest threshold
+    most = min(budget.share, all_silent * MOST_OF_SILENT)
     at_risk, critical = (int(np.argmax(alerts <= share)) for share in (most, most * CRITICAL_SHARE))
     critical = max(critical, at_risk + 1) if at_risk + 1 < len(_GRID) else at_risk
     at_risk = min(at_risk, critical - 1)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from consumer.core.past import Past, from_last, latest, mean_where
-from consumer.core.state import NO_DAY, States
+from consumer.core.state import NO_DAY, States, gathered
 from schemas.alert import ReasonCode
 
 COMPLAINT_DAYS: Final = 90  # how long a bad experience is held against the shop
@@ -35,7 +35,7 @@ class Finding:
 def replaced(states: States, rows: np.ndarray, findings: Sequence[Finding]) -> States:
     """Copies of some rows with the columns of all `findings`; counts of events and evicted days follow."""
     copy = states.take(rows)
-    days, before = copy.days, states.days[rows]
+    days, before = copy.days, gathered(states.days, rows)
     for finding in findings:
         for name, values in finding.columns.items():
             days[name] = np.where(finding.affected[rows, None], values[rows], days[name])

@@ -160,4 +160,4 @@ def reset(header: np.ndarray, rows: np.ndarray) -> None:
         blank[name] = NO_DAY
     for name in _TIMES:
         blank[name] = NO_TIME
-    header[rows] = blank
+    raw(header)[rows] = raw(blank)
