@@ -59,12 +59,11 @@ backtest: $(DEV) ## alerts against a rule of thumb on three real logs; needs ../
 bench-spent: $(DEV) ## is the alert budget spent, on time the model has not seen; needs ../shared/data; into bench/results/spent.json
 	$(BIN)/python -m bench.spent --data $(DATA) $(ARGS)
 
-bench: export BENCH_OUT := bench/quick
 bench: $(DEV) $(BENCH) ## ten minutes of the benchmarks below: stages, rivals, growth, recovery; into bench/quick/
-	$(BIN)/python -m bench.stages --scale 0.2 --repeats 1
+	$(BIN)/python -m bench.stages --quick
 	$(BIN)/python -m bench.same_job --quick
 	$(BIN)/python -m bench.growth --quick
-	$(BIN)/python -m bench.restore --users 20000 --repeats 1
+	$(BIN)/python -m bench.restore --quick
 
 bench-state: $(DEV) ## how large packed states are; needs ../shared/data; into bench/results/state_size.json
 	$(BIN)/python -m bench.state_size --data $(DATA) $(ARGS)

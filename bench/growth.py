@@ -21,7 +21,7 @@ from bench import plots
 from bench.growth_alone import of_batches, of_histories
 from bench.growth_curves import Curve, Panel, draw
 from bench.growth_service import PARTITIONS_SHARED, Rounds, Setup, Shop
-from bench.machine import MEASURED, PLOTS, QUICK_RESULTS, RESULTS, facts, write_results
+from bench.machine import PLOTS, QUICK_FOLDER, RESULTS, facts, write_results
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 from consumer.event_loop import set_up
 from consumer.logs import configure_logging
@@ -30,7 +30,7 @@ from consumer.settings import Settings
 T = TypeVar("T")
 
 FLAT = 0.1
-TIMERS = MEASURED / "timers_traffic.json"
+TIMERS = RESULTS / "timers_traffic.json"
 console = Console(width=150)
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     found = [
         {"title": each.title, "x": each.x, "curves": [curve.as_json() for curve in each.curves]} for each in panels
     ]
-    results, pictures = (QUICK_RESULTS, QUICK_RESULTS) if options.quick else (RESULTS, PLOTS)
+    results, pictures = (QUICK_FOLDER, QUICK_FOLDER) if options.quick else (RESULTS, PLOTS)
     write_results(results / "growth.json", "make bench-growth", {"plan": asdict(plan), "panels": found})
     plots.save(pictures / "growth.svg", partial(draw, panels), (13.0, 7.0))
 

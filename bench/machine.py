@@ -9,11 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-MEASURED = Path(__file__).parent / "results"  # what docs/benchmarks.md tells of
-_ELSEWHERE = os.environ.get("BENCH_OUT")  # a folder for figures that are not to replace those
-RESULTS = Path(_ELSEWHERE or MEASURED)
-QUICK_RESULTS = MEASURED.with_name("quick")  # of benches that are told to be quick
-PLOTS = Path(_ELSEWHERE or MEASURED.parents[1] / "docs" / "benchmarks")
+RESULTS = Path(__file__).parent / "results"  # what docs/benchmarks.md tells of
+PLOTS = RESULTS.parents[1] / "docs" / "benchmarks"
+QUICK_FOLDER = RESULTS.with_name("quick")  # both, of benches that are told to be quick
 
 
 def write_results(path: Path, command: str, measured: object, machine: dict[str, Any] | None = None) -> None:

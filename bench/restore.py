@@ -14,7 +14,7 @@ from time import perf_counter
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import RESULTS, write_results
+from bench.machine import QUICK_FOLDER, RESULTS, write_results
 from bench.state_size import folded
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.memory import MemorySource
@@ -109,7 +109,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="20,000 users, once; into bench/quick/.")
     options = parser.parse_args()
+    if options.quick:
+        options.users, options.repeats = 20_000, 1
     with EmbeddedKafka() as kafka, EmbeddedValkey() as valkey:
         settings = Settings(kafka_bootstrap_servers=kafka.bootstrap_servers, redis_url=valkey.url, partitions=1)
         figures = asyncio.run(measure(settings, options.users, options.repeats))
@@ -118,7 +121,11 @@ def main() -> None:
         seconds = f"{median(each.seconds):.2f}", f"{max(each.seconds):.2f}"
         table.add_row(each.what, f"{each.users:,}", *seconds, f"{each.users_per_s:,.0f}")
     Console().print(table)
-    write_results(RESULTS / "restore.json", "make bench-restore", [asdict(each) for each in figures])
+    write_results(
+        (QUICK_FOLDER if options.quick else RESULTS) / "restore.json",
+        "make bench-restore",
+        [asdict(each) for each in figures],
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import QUICK_RESULTS, RESULTS, write_results
+from bench.machine import QUICK_FOLDER, RESULTS, write_results
 from bench.rivals.contestants import CONTESTANTS, Contestant
 from bench.rivals.judging import LEVELS, Alerts, Verdict, compare
 from bench.rivals.latency import Latency, measure_latency
@@ -239,7 +239,7 @@ def main() -> None:
             contents.append(_content(contest))
     for each in absent:
         console.print(f"NOT RUN: {each.title}: {each.missing}", style="bold red")
-    write_results((QUICK_RESULTS if given.quick else RESULTS) / "same_job.json", "make bench-rivals", contents)
+    write_results((QUICK_FOLDER if given.quick else RESULTS) / "same_job.json", "make bench-rivals", contents)
 
 
 if __name__ == "__main__":

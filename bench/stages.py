@@ -22,7 +22,7 @@ from redis import Redis
 from rich.console import Console
 from rich.table import Table
 
-from bench.machine import PLOTS, RESULTS, write_results
+from bench.machine import PLOTS, QUICK_FOLDER, RESULTS, write_results
 from bench.parts.alone import computed, warmed
 from bench.parts.log import Shape, write
 from bench.parts.stages import ORDER
@@ -37,7 +37,6 @@ from consumer.event_loop import run_async, set_up
 from consumer.settings import Settings, load_settings
 from model_export.canvas import svg
 
-PLOT = PLOTS / "stages.svg"
 SIZES = (2_500, 10_000, 40_000)
 _WARM_UP_SIZE = 10_000
 _BAR = 0.6  # of the limit: what the service is to reach
@@ -176,7 +175,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="Of the shops: less is sooner done.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="A fifth of everything, once; into bench/quick/.")
     given = parser.parse_args()
+    if given.quick:
+        given.scale, given.repeats = 0.2, 1
     set_up()  # as the service is
     log, full = round(1_000_000 * given.scale), round(100_000 * given.scale)
     short_shop = Workload(log, log // 10, 60, given.seed)
@@ -195,13 +197,11 @@ def main() -> None:
     results = [bench.result for bench in benches]
     for result in results:
         Console().print(table_of(result))
-    PLOT.parent.mkdir(parents=True, exist_ok=True)
-    PLOT.write_text(svg(lambda axes: draw(axes, results), (9.0, 5.0)), encoding="utf-8")
-    write_results(
-        RESULTS / "stages.json",
-        "make bench-stages",
-        [asdict(each) | {"limit_us": each.limit_us, "of_limit": each.reached} for each in results],
-    )
+    found, pictures = (QUICK_FOLDER, QUICK_FOLDER) if given.quick else (RESULTS, PLOTS)
+    told = [asdict(each) | {"limit_us": each.limit_us, "of_limit": each.reached} for each in results]
+    write_results(found / "stages.json", "make bench-stages", told)
+    plot = svg(lambda axes: draw(axes, results), (9.0, 5.0))
+    (pictures / "stages.svg").write_text(plot, encoding="utf-8")
 
 
 if __name__ == "__main__":

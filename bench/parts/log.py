@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import islice
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.partitioner import murmur2
 
 from bench.rivals.command import PARTITIONS
 from bench.workload import Workload
+from consumer.adapters.kafka import partition_of
 from consumer.ports import Record
 
-READ_AHEAD = 10_000
+_FOLLOWING = 10_000
 _BATCH_BYTES = 900_000
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A workload of which `measured` events are looked at, once all before them were processed; more follow them.
+    """A workload of which `measured` events are looked at, once all before them were processed.
 
-    Those that follow are there since the service reads ahead while it works.
+    More follow, so that the last micro-batch is as large as any.
     """
 
     name: str
@@ -31,16 +30,10 @@ class Shape:
     def records(self) -> Iterator[tuple[int, Record]]:
         """With their partitions, and the offsets that they have there."""
         next_offset = [0] * PARTITIONS
-        for key, value in islice(self.workload.records(), self.warm_up + self.measured + READ_AHEAD):
-            partition = partition_of(key)
+        for key, value in islice(self.workload.records(), self.warm_up + self.measured + _FOLLOWING):
+            partition = partition_of(key, PARTITIONS)
             yield partition, Record(next_offset[partition], 0, key, value)
             next_offset[partition] += 1
-
-
-@lru_cache(maxsize=1_000_000)
-def partition_of(key: bytes) -> int:
-    """Where Kafka's clients put a key."""
-    return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
 
 
 async def write(shape: Shape, bootstrap: str, topic: str) -> None:
