@@ -35,7 +35,7 @@ messages: $(DEV) ## compile the sentences in consumer/locale
 schemas: $(DEV) ## write schemas/json from the models
 	$(BIN)/ebbtide schemas export
 
-train: $(DEV) ## pre-train the shipped model again, into model/ (about an hour; goes on where it was interrupted)
+train: $(DEV) ## pre-train the shipped model again, into model/ (24 to 40 minutes; goes on where it was interrupted)
 	$(BIN)/ebbtide train pretrain --out model --checkpoint model.checkpoint
 
 evaluate: $(DEV) ## models and baselines on the real logs in DATA (../shared/data), into evaluation/

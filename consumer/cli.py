@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from consumer.cli_common import FAILED, AsJson, console, explained, reading, say_how_read
+from consumer.cli_common import FAILED, AsJson, Events, console, explained, reading, say_how_read
 from consumer.cli_models import add_to
 from consumer.cli_policy import policy_app
 from consumer.errors import EbbtideError
@@ -63,7 +63,7 @@ def demo(
 @app.command()
 @explained
 def replay(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
+    events: Events,
     out: Annotated[Path, typer.Option(help="Folder for alerts, triggers, outcomes, summary.json and report.html.")],
     partitions: Annotated[int, typer.Option(min=1, help="As many as the topic has whose run is repeated.")] = 4,
     policy: Annotated[Path | None, typer.Option(help="A policy.toml; default: the one that the settings name.")] = None,

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from consumer.errors import ConfigurationError, EbbtideError
+from consumer.extras import how_to_install
 from consumer.settings import Settings, load_settings
 from schemas.read_report import ReadReport
 
@@ -23,6 +24,12 @@ EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
 }  # fmt: skip
+Events = Annotated[
+    Path,
+    typer.Option(
+        help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC\\[@FROM..TO], a range by Kafka's timestamps."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -43,7 +50,7 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             if error.name not in EXTRA_OF:
                 raise
             extra = EXTRA_OF[error.name]
-            print(f"ebbtide: this needs {error.name}: in the checkout, pip install '.[{extra}]'", file=sys.stderr)
+            print(f"ebbtide: this needs {error.name}: in the checkout, {how_to_install(extra)}", file=sys.stderr)
             raise typer.Exit(WRONG_USE) from error
 
     return run

@@ -11,7 +11,7 @@ from zipfile import is_zipfile
 import typer
 from rich.console import Console
 
-from consumer.cli_common import AsJson, console, explained, reading, say, say_how_read, shop_settings
+from consumer.cli_common import AsJson, Events, console, explained, reading, say, say_how_read, shop_settings
 from consumer.errors import ConfigurationError
 from consumer.logs import configure_logging
 from consumer.settings import DEFAULT_MODEL_DIR, load_settings
@@ -74,7 +74,7 @@ def say_adapted(out: Path, manifest: "Manifest") -> None:
 
 @explained
 def score(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
+    events: Events,
     as_of: Annotated[str, typer.Option(help="A day (its midnight) or a time; nothing at or after it is read.")],
     horizon_days: Annotated[float, typer.Option(help="Churned: no purchase in so many days.")],
     out: Annotated[Path, typer.Option(help=".csv, .jsonl (also .gz, .xz, .zst) or .parquet.")],
@@ -116,7 +116,7 @@ def train_pretrain(
 @train_app.command("finetune")
 @explained
 def train_finetune(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
+    events: Events,
     until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the weights to begin with; default: shipped.")] = None,
@@ -140,7 +140,7 @@ def train_finetune(
 @train_app.command("calibrate")
 @explained
 def train_calibrate(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
+    events: Events,
     until: Annotated[str, typer.Option(help="Nothing on or after this day is read.")],
     out: Annotated[Path, typer.Option(help="Folder for the model and its manifest.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the model to calibrate; default: shipped.")] = None,
@@ -179,7 +179,7 @@ def train_reference(
 @train_app.command("next-items")
 @explained
 def train_next_items(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet, or kafka:TOPIC\\[@FROM..TO].")],
+    events: Events,
     out: Annotated[Path, typer.Option(help="JSON file, for the setting `next_items_file`.")],
     timezone: Annotated[str | None, typer.Option(help="The shop's; default: the setting `timezone`.")] = None,
 ) -> None:

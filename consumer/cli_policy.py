@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from consumer.cli_common import AsJson, console, explained, reading, say, say_how_read, shop_settings
+from consumer.cli_common import AsJson, Events, console, explained, reading, say, say_how_read, shop_settings
 from consumer.errors import ConfigurationError
 from consumer.logs import configure_logging
 from consumer.settings import Settings, load_settings
@@ -52,7 +52,7 @@ def show(file: File = None, as_json: AsJson = False) -> None:
 @policy_app.command()
 @explained
 def plan(
-    events: Annotated[Path, typer.Option(help="CSV, JSON Lines or Parquet (.gz, .xz, .zst), or kafka:TOPIC.")],
+    events: Events,
     margin: Annotated[float | None, typer.Option(min=0, help="Lost with a customer who does not come back.")] = None,
     offer_cost: Annotated[float | None, typer.Option(min=0, help="Of what every alerted customer is offered.")] = None,
     save_rate: Annotated[

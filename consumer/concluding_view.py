@@ -9,6 +9,7 @@ from rich.table import Table
 from consumer.backtest.comparison import Standing
 from consumer.backtest.findings import Findings
 from consumer.concluding import Conclusion
+from consumer.extras import how_to_install
 from consumer.tables import how_judged, summary_table
 
 
@@ -20,7 +21,7 @@ def show(done: Conclusion, console: Console) -> None:
         console.print()
         console.print(contest_table(done.findings))
         console.print(how_compared(done.findings), highlight=False)
-    needs = "No report.html: that needs the extra `report` (in the checkout, pip install '.[report]')"
+    needs = f"No report.html: that needs the extra `report` (in the checkout, {how_to_install('report')})"
     console.print(f"Report: {done.page}" if done.page else needs, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date
 from os import environ
 from pathlib import Path
+from signal import SIGTERM, default_int_handler, signal
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -54,6 +55,7 @@ def run_demo(events: Path | None, keep: bool, out: Path, console: Console) -> in
     _check(path)
     try:
         with ExitStack() as stack:
+            stack.callback(signal, SIGTERM, signal(SIGTERM, default_int_handler))  # it ends everything as Ctrl-C does
             model_dir = _calibrated(path, stack, console)
             settings = _servers(stack, console).model_copy(update={"model_dir": model_dir})
             service, url = stack.enter_context(_service(settings, console))

@@ -20,6 +20,7 @@ from typing import IO, Any
 from consumer import embedded_guard
 from consumer.embedded_folder import lock, new_folder_name, remove_abandoned_folders
 from consumer.embedded_guard import Request
+from consumer.extras import how_to_install
 
 _STOP_DEADLINE_S = 20.0
 _CLEAN_STOP_DEADLINE_S = 120.0
@@ -206,5 +207,5 @@ def extra(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise EmbeddedServerError(
-            f"{module} cannot be imported ({error}). In the checkout, run: pip install '.[embedded]'"
+            f"{module} cannot be imported ({error}). In the checkout, run: {how_to_install('embedded')}"
         ) from error

@@ -28,6 +28,8 @@ def events_source(events: Path | str, settings: Settings, say: Callable[[str], o
     from consumer.adapters.topic_range import TopicRange, dump
 
     topic, start, end = _parsed(str(events), settings.timezone)
+    from schemas.files import EventFileError
+
     with TemporaryDirectory(prefix="ebbtide-") as folder:
         path = Path(folder) / f"{topic}.jsonl.zst"
         done = asyncio.run(dump(TopicRange(topic, start, end), settings, path))
@@ -35,7 +37,13 @@ def events_source(events: Path | str, settings: Settings, say: Callable[[str], o
             f"{done.records:,} records of {topic} read: {done.written:,} events, {done.misplaced:,} with another "
             f"user's key, {done.erased_users:,} users erased"
         )
-        yield path
+        if not done.records:
+            when = " whose Kafka timestamp (not `occurred_at`) is in that range" if start or end else ""
+            raise ConfigurationError(f"{events}: the topic has no record{when}")
+        try:
+            yield path
+        except EventFileError as error:
+            raise EventFileError(str(error).replace(str(path), str(events))) from error
 
 
 def instant(text: str, timezone: str) -> datetime:

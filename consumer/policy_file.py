@@ -71,7 +71,7 @@ def read_policy(path: Path) -> PolicyText:
     try:
         policy, problems = PolicyFile.model_validate(raw), []
     except ValidationError as error:
-        policy, problems = None, [_explained(each) for each in error.errors(include_url=False)]
+        policy, problems = None, [_explained(each) for each in _said(error)]
     problems += _among_tiers(raw.get("tiers"))
     if policy is None or problems:
         raise PolicyError(_listed(path, text, problems))
@@ -143,6 +143,13 @@ def _among_tiers(raw: Any) -> list[Problem]:
     except (TypeError, ValidationError):
         return []
     return tier_problems(tiers, [tier.threshold for tier in tiers]) if tiers else []
+
+
+def _said(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Without complaints about how many tiers there are, where those that are wrong were not counted."""
+    details = error.errors(include_url=False)
+    wrong = {detail["loc"][:1] for detail in details if len(detail["loc"]) > 1}
+    return [each for each in details if each["type"] != "too_short" or each["loc"] not in wrong]
 
 
 def _explained(detail: Mapping[str, Any]) -> Problem:

@@ -23,6 +23,8 @@ DEFAULT_MODEL_DIR = Path(__file__).parent / "model"
 DEFAULT_POLICY_FILE = Path(__file__).parent / "policy.toml"
 DEFAULT_FILE = Path("ebbtide.toml")
 MAX_S = 10 * 365 * 86_400
+_NO_ZONES = ("localtime", "posixrules")
+_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
 
 
 class Settings(BaseSettings):
@@ -185,10 +187,15 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/Berlin") from error
+        if value in _NO_ZONES:
+            raise ValueError(f"{value!r} is another zone on another machine: name one such as Europe/Berlin")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Settings":
+        for topic in self.topics:
+            if not _TOPIC.fullmatch(topic):
+                raise ValueError(f"{topic!r} is no name of a topic: 1 to 249 letters, digits and . _ -")
         if len(set(self.topics)) < len(self.topics):
             raise ValueError(f"the topics must differ: {', '.join(self.topics)}")
         if self.kafka_security_protocol.startswith("SASL") and not (

@@ -56,9 +56,12 @@ async def test_the_demo_tells_what_became_of_a_log(start_of_cdnow: Path, tempora
     assert is_empty(temporary)
 
 
-@pytest.mark.parametrize("moment", ["Kafka at", "Service at"])
-async def test_nothing_is_left_after_ctrl_c(moment: str, temporary: Path) -> None:
-    """Interrupted, it says so, ends with 130, and takes its servers, its service and its files with it."""
+@pytest.mark.parametrize(
+    ("moment", "ending"),
+    [("Kafka at", signal.SIGINT), ("Service at", signal.SIGINT), ("Service at", signal.SIGTERM)],
+)
+async def test_nothing_is_left_once_it_is_ended(moment: str, ending: signal.Signals, temporary: Path) -> None:
+    """Interrupted or terminated, it says so, ends with 130, and takes servers, service and files with it."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         "demo",
@@ -73,7 +76,7 @@ async def test_nothing_is_left_after_ctrl_c(moment: str, temporary: Path) -> Non
     async with asyncio.timeout(DEADLINE_S):
         while moment.encode() not in said:
             said += await process.stdout.read(1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         said += await process.stdout.read()
         assert await process.wait() == 130
     assert b"Stopped; servers and service are gone." in said

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from consumer.embedded import KafkaServer, RedisServer
 from consumer.errors import ConfigurationError, UnavailableError
 from consumer.event_source import events_source
 from consumer.settings import Settings
-from schemas.files import read_events
+from schemas.files import EventFileError, read_events
 from support import DEADLINE_S, Keyed, Shop, event, shop_settings, unique
 
 JUNE_MS = 1_748_736_000_000  # 2025-06-01, 00:00 UTC
@@ -121,11 +122,21 @@ async def test_a_range_is_by_the_records_timestamps(shop: Shop, tmp_path: Path) 
         assert users_of(records) == expected
 
 
-def in_a_thread(events: str, settings: Settings) -> tuple[list[Keyed], list[str]]:
+def read(path: Path) -> list[Keyed]:
+    return list(read_events(path))
+
+
+def broken(path: Path) -> list[Keyed]:
+    raise EventFileError(f"cannot read the events in {path}: broken")
+
+
+def in_a_thread(
+    events: str, settings: Settings, reading: Callable[[Path], list[Keyed]] = read
+) -> tuple[list[Keyed], list[str]]:
     """What a command reads: `events_source` runs an event loop of its own."""
     said: list[str] = []
     with events_source(events, settings, said.append) as path:
-        return list(read_events(path)), said
+        return reading(path), said
 
 
 async def test_a_topic_is_named_like_a_file(shop: Shop) -> None:
@@ -135,8 +146,10 @@ async def test_a_topic_is_named_like_a_file(shop: Shop) -> None:
     records, said = await asyncio.to_thread(in_a_thread, f"kafka:{topic}@2020-01-01..", shop.settings)
     assert users_of(records) == ["anna"]
     assert said == [f"1 records of {topic} read: 1 events, 0 with another user's key, 0 users erased"]
-    records, _ = await asyncio.to_thread(in_a_thread, f"kafka:{topic}@..2020-01-01", shop.settings)
-    assert records == []
+    with pytest.raises(ConfigurationError, match=r"Kafka timestamp \(not `occurred_at`\)"):
+        await asyncio.to_thread(in_a_thread, f"kafka:{topic}@..2020-01-01", shop.settings)
+    with pytest.raises(EventFileError, match=f"^cannot read the events in kafka:{topic}: broken"):
+        await asyncio.to_thread(in_a_thread, f"kafka:{topic}", shop.settings, broken)
     with pytest.raises(ConfigurationError, match="there is no topic nowhere"):
         await asyncio.to_thread(in_a_thread, "kafka:nowhere", shop.settings)
     away = shop.settings.model_copy(update={"kafka_bootstrap_servers": "127.0.0.1:1"})

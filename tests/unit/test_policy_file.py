@@ -150,6 +150,10 @@ WRONG = {
     "tiers that are a number": ("tiers = 3", ["1: tiers must be tables, each under [[tiers]]"]),
     "too many tiers": (TIERS * 2, ["1: tiers must be one or two"]),
     "no tiers": ("tiers = []", ["1: tiers must be one or two"]),
+    "one tier, and that is wrong": (
+        "[[tiers]]\nname = 'at_risk'\nthreshold = 1.5",
+        ["3: threshold: 1.5 is neither"],
+    ),
     "a number beyond all sense": ("min_target_events = 99999999999999999999\n" + TIERS, ["1: min_target_events: "]),
     "no TOML": (TIERS + "\n[quiet_hours\n", ["8: expected ']'"]),
     "an unfinished text": (TIERS + "\nlanguage = '''", ["8: "]),
