@@ -122,7 +122,7 @@ class Opened:
             runs, events, today = self.runs, self.events, self.today
         if len(events):
             raw(states.days)[self.rows, self.slot] = raw(today)[runs.last]
-            _close_header(states.header, events, runs, np.repeat(self.day, count), rules)
+            _close_header(states.header, events, runs, self.day, rules)
 
 
 def open_runs(states: States, events: Events, runs: Runs, rules: FoldRules) -> Opened:
@@ -263,7 +263,7 @@ def _amounts(events: Events) -> np.ndarray:
 
 
 def _close_header(header: np.ndarray, events: Events, runs: Runs, day: np.ndarray, rules: FoldRules) -> None:
-    """Note events of local days `day` (N,) in the users' headers, in place."""
+    """Note the events of runs on local days `day` (R,) in the users' headers, in place."""
     first, last, count = runs.first, runs.last, runs.count
     rows = events.row[first]
     first_ms, last_ms = header["first_ms"][rows], header["last_ms"][rows]
@@ -288,10 +288,11 @@ def _close_header(header: np.ndarray, events: Events, runs: Runs, day: np.ndarra
 
 
 def _like(header: np.ndarray, events: Events, runs: Runs, day: np.ndarray) -> None:
-    """Favourites are told of one event after the other; many events say nothing of them."""
+    """Of the events of runs on local days `day` (R,); many say nothing of favourites."""
     telling = np.flatnonzero(says_something(events))
-    for index in rounds(runs.run[telling]):
-        like(header, events.take(telling[index]), day[telling[index]])
+    if len(telling):
+        who, run = np.unique(runs.run[telling], return_inverse=True)
+        like(header, events.row[runs.first[who]], day[who], events.take(telling), run)
 
 
 _COUNTED = ("events", "sessions", *_COUNTED_AS.values(), "coupons", "opinions", "negative_texts")
