@@ -10,7 +10,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from consumer.commit import Claimed, Claimer, Committer
-from consumer.errors import DamagedViewError, LostPartitionError, PartitionHeldError, UnavailableError
+from consumer.errors import DamagedViewError, EbbtideError, LostPartitionError, PartitionHeldError, UnavailableError
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
 from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
@@ -30,6 +30,7 @@ class CommitPace:
     urgent_gap_ms: int = 20  # transactions closer to each other wait for the brokers (docs/log.md)
     max_users: int = 10_000  # per partition; then processing waits, as it does …
     max_message_bytes: int = 16 * 1024 * 1024  # … for this much of alerts and dead letters
+    told_every_ms: int = 1_000  # lag tools
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Owner:
         self._pace, self._retry_max_s = pace, retry_max_s
         self.tasks: dict[int, PartitionTask] = {}
         self._is_closed = False
+        self._telling: asyncio.Task[None] | None = None
+        self._told: dict[int, int] = {}  # by partition, the group's offset …
+        self._told_ms = 0  # … and when it was committed
 
     # What is there.
 
@@ -113,7 +117,7 @@ class Owner:
     async def suspend(self, partitions: Collection[int], giving_up: asyncio.Event) -> None:
         """Commit what is in flight; what cannot be committed before `giving_up` is abandoned."""
         tasks = [task for task in self.tasks.values() if task.partition in partitions]
-        await self.flush(tasks, giving_up)
+        await self.finish(tasks, giving_up)
         for task in tasks:
             if task.is_live:
                 task.on(Happening.REVOKED)
@@ -147,6 +151,7 @@ class Owner:
         if self.tasks.get(task.partition) is not task:
             return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
+        self._told.pop(task.partition, None)
         task.on(Happening.GONE)
         await _ended(task.claiming, task.committing, task.abandoned)
         await self._claimer.release(task.partition)
@@ -248,6 +253,30 @@ class Owner:
                     self.doubt(error, [task.partition for task in busy])
         finally:
             gives_up.cancel()
+
+    async def finish(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
+        """Commit all changes of some partitions, and say where that has brought them."""
+        await self.flush(tasks, giving_up)
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+        if not giving_up.is_set():
+            await self._tell_group(tasks)
+
+    def start_telling(self) -> None:
+        """Say where partitions stand, now and then."""
+        now_ms = self._clock.now_ms()
+        is_telling = self._telling is not None and not self._telling.done()
+        if not is_telling and now_ms - self._told_ms >= self._pace.told_every_ms:
+            self._told_ms = now_ms
+            self._telling = asyncio.create_task(self._tell_group(self.live()))
+
+    async def _tell_group(self, tasks: Iterable[PartitionTask]) -> None:
+        stands = {task.partition: self.work(task.partition).header.next_offset for task in tasks if task.is_live}
+        news = {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
+        if news:
+            with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
+                await self._source.tell(news)
+                self._told |= news
 
     def _start_commit(self, task: PartitionTask) -> None:
         if task.committing is not None:

@@ -117,7 +117,8 @@ class Pipeline:
                         await self._process(batch)
                         polling = asyncio.create_task(self._poll())  # not before: what is read ahead grows old
                     self._owner.start_commits()
-            await self._owner.flush(self._owner.live(), self._giving_up)
+                    self._owner.start_telling()
+            await self._owner.finish(self._owner.live(), self._giving_up)
         finally:
             draining.cancel()
             await asyncio.wait([polling])  # a cancelled poll would leave the source in doubt

@@ -163,6 +163,12 @@ class Source(Protocol):
     async def configured_start(self, partition: int) -> int:
         """Where a partition that was never processed starts."""
 
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """Commit the group's offsets, by partition: for lag tools, nobody reads on from them.
+
+        Raises `UnavailableError`, during a rebalance as well.
+        """
+
     def lag(self, partition: int, next_offset: int) -> int | None:
         """Records known to wait from `next_offset` on; None before the end of the log is known."""
 
@@ -183,7 +189,7 @@ class Changelog(Protocol):
     async def commit(
         self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
     ) -> int:
-        """Commit states, position, messages and the group's offset, all or nothing; the position's offset."""
+        """Commit states, position and messages, all or nothing; the position's offset."""
 
     async def last(self, partition: int, barrier: int) -> Logged | None:
         """The last position committed up to `barrier`."""

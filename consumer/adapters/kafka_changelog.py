@@ -57,24 +57,22 @@ class KafkaChangelog:
 
     async def barrier(self, partition: int) -> int:
         """See `Changelog.barrier`."""
-        return await self._commit(partition, [(BARRIER_KEY, b"")], [], None)
+        return await self._commit(partition, [(BARRIER_KEY, b"")], [])
 
     async def commit(
         self, partition: int, users: Sequence[UserState], position: Position, messages: Sequence[Message]
     ) -> int:
-        """See `Changelog.commit`; with `delivery=at_least_once` the group's offset is left alone."""
+        """See `Changelog.commit`."""
         states: list[KeyValue] = [(user.user_id.encode(), user.value or None) for user in users]
         states.append((POSITION_KEY, position.to_json()))
-        return await self._commit(partition, states, messages, position.next_offset)
+        return await self._commit(partition, states, messages)
 
-    async def _commit(
-        self, partition: int, states: Sequence[KeyValue], messages: Sequence[Message], next_offset: int | None
-    ) -> int:
+    async def _commit(self, partition: int, states: Sequence[KeyValue], messages: Sequence[Message]) -> int:
         writer = self._writers.get(partition)
         if writer is None:
             raise LostPartitionError(f"partition {partition} has no writer: it must be fenced", [partition], "unknown")
         try:
-            return await writer.commit(states, messages, next_offset)
+            return await writer.commit(states, messages)
         except BaseException as error:
             died_of = writer.died_of()
             self._abandon(partition, writer)

@@ -1,7 +1,8 @@
 """The input topic as a `Source`: a member of the consumer group."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from consumer.settings import Settings
 MAX_POLL_INTERVAL_MS = 300_000
 FETCH_WAIT_MS = 100  # seeks, and questions about offsets, wait for the fetch that is under way
 NEWER_WAIT_MS = 5  # a fetch of records that are there takes less
+TELL_TIMEOUT_S = 2.0
 _AT_ONCE_S = 0.002  # an answer so soon was there before
 METADATA_MAX_AGE_MS = 30_000  # how soon new partitions, or leaders of old ones, are noticed at the latest
 OnPartitions = Callable[[Collection[int]], Awaitable[None]]
@@ -195,6 +197,13 @@ class KafkaSource:
         """See `Source.configured_start`."""
         first, end = await self.retained(partition)
         return end if self._from_end else first
+
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """See `Source.tell`."""
+        parts = {self._part(partition): offset for partition, offset in offsets.items()}
+        with translated():
+            async with asyncio.timeout(TELL_TIMEOUT_S):
+                await self._consumer.commit(parts)
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """See `Source.lag`."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerClosed
-from aiokafka.structs import OffsetAndMetadata, RecordMetadata
+from aiokafka.structs import RecordMetadata
 
 from consumer.adapters.kafka import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, connection, start_client, stop_client
 from consumer.errors import UnavailableError
@@ -51,7 +51,7 @@ class Writer:
         except TimeoutError as error:
             raise UnavailableError("kafka", "no transaction coordinator answers") from error
 
-    async def commit(self, states: Sequence[KeyValue], messages: Sequence[Message], next_offset: int | None) -> int:
+    async def commit(self, states: Sequence[KeyValue], messages: Sequence[Message]) -> int:
         """All or nothing (once delivery is exactly_once); the offset of the last of the states."""
         async with asyncio.timeout(self._deadline_s):
             for topic in {self._settings.state_topic, *(message.topic for message in messages)}:
@@ -60,11 +60,6 @@ class Writer:
                 await self._producer.begin_transaction()
             offset = await self._written(states, messages)
             if self._is_transactional:
-                # Never together with the records: the broker would answer those with NOT_ENOUGH_REPLICAS at first.
-                if next_offset is not None:
-                    where = TopicPartition(self._settings.events_topic, self._partition)
-                    offsets = {where: OffsetAndMetadata(next_offset, "")}
-                    await self._producer.send_offsets_to_transaction(offsets, self._settings.group_id)
                 await self._producer.commit_transaction()
         return offset
 

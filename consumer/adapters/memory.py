@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -25,6 +25,7 @@ class MemorySource:
         self._next = dict.fromkeys(range(partitions), 0)
         self._held: set[int] = set()
         self._read = 0
+        self.told: dict[int, int] = {}  # the group's offsets
         self.is_exhausted = False
 
     async def poll(self, max_records: int, timeout_ms: int) -> dict[int, list[Record]]:
@@ -59,6 +60,10 @@ class MemorySource:
     async def configured_start(self, partition: int) -> int:
         """See `Source.configured_start`: the beginning."""
         return 0
+
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """See `Source.tell`."""
+        self.told |= offsets
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """See `Source.lag`."""

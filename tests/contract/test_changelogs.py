@@ -345,17 +345,6 @@ async def kafka_log(kafka: KafkaServer, valkey: RedisServer) -> AsyncIterator[Ka
     await log.rival.close()
 
 
-async def test_a_commit_moves_the_offset_of_the_group(kafka_log: KafkaLog) -> None:
-    """So that lag tools see how far it is; a barrier moves nothing."""
-    shop, changelog = kafka_log.shop, kafka_log.changelog
-    await changelog.barrier(0)
-    assert await shop.committed() == {0: None, 1: None}
-    await changelog.commit(0, [], FIRST, [])
-    await changelog.commit(0, [user("anna")], SECOND, [])
-    await changelog.fence(0)  # waits until the transaction is complete
-    assert await shop.committed() == {0: SECOND.next_offset, 1: None}
-
-
 class LateWriter(Writer):
     """Fails, but only once it is told to."""
 
@@ -420,6 +409,6 @@ async def test_a_barrier_that_does_not_become_readable_is_waited_for_but_not_for
 )
 async def test_what_cannot_be_read_is_for_a_person(kafka_log: KafkaLog, key: bytes, value: bytes) -> None:
     """Records that somebody else wrote, or another version, are not guessed at."""
-    offset = await kafka_log.changelog._writers[0].commit([(key, value)], [], None)
+    offset = await kafka_log.changelog._writers[0].commit([(key, value)], [])
     with pytest.raises(ConfigurationError, match="cannot read"):
         await chunks(kafka_log.changelog, -1, offset)

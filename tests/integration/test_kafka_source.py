@@ -180,6 +180,15 @@ async def test_a_partition_that_is_not_ours_is_left_alone(settings: Settings, so
     assert (source.lag(7, 0), source.stuck(7)) == (None, 0)
 
 
+async def test_lag_tools_are_told(settings: Settings, source: KafkaSource) -> None:
+    """The group's offsets are committed, of partitions that are ours."""
+    await source.tell({0: 7})
+    await source.tell({0: 9})
+    assert await Shop(settings).committed() == {0: 9, 1: None}
+    with pytest.raises(UnavailableError, match="not assigned"):
+        await source.tell({7: 1})
+
+
 async def test_nobody_is_a_member_before_it_has_joined(settings: Settings) -> None:
     """A watchdog can tell a source that waits for its share from one that has it."""
     source = KafkaSource(settings)

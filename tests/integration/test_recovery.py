@@ -80,6 +80,21 @@ async def test_a_stop_commits_what_was_processed(shop: Shop) -> None:
     }
 
 
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_lag_tools_see_how_far_it_is(shop: Shop, delivery: str) -> None:
+    """While it runs, the group's offsets follow what is committed, up to the end once nothing comes any more."""
+    shop = Shop(shop.settings.model_copy(update={"delivery": delivery}))
+    await shop.produce(LOG)
+    async with serving(shop):
+        await shop.settled()
+        ends = await shop.ends()
+        await until(lambda: _is_told(shop, ends), "the group's offsets at the end")
+
+
+async def _is_told(shop: Shop, ends: dict[int, int]) -> bool:
+    return await shop.committed() == ends
+
+
 LOSSES = {"everything": EVERYTHING, "the headers": ("header",), "the states": ("users",), "the timers": ("due",)}
 
 

@@ -1,6 +1,6 @@
 """The ports of one process: each call goes over its wire to the shared Kafka and Redis."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -166,6 +166,15 @@ class SourceClient:
     async def configured_start(self, partition: int) -> int:
         """See `Source.configured_start`."""
         return 0
+
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """See `Source.tell`."""
+
+        def effect() -> None:
+            for partition, offset in offsets.items():
+                self._world.group[partition] = offset
+
+        await self._wire.send("tell", Kind.WRITE, effect, UnavailableError("kafka", "no answer"))
 
     def lag(self, partition: int, next_offset: int) -> int | None:
         """See `Source.lag`."""

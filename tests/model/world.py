@@ -41,7 +41,6 @@ class Writer(MemoryChangelog):
         self._world.truth.land(partition, users, position, messages)
         offset = await super().commit(partition, users, position, messages)
         self._world.truth.landed(partition, offset)
-        self._world.group[partition] = position.next_offset
         return offset
 
 

@@ -1,7 +1,7 @@
 """When changes are committed, when processing waits for that, and what becomes of commits that are abandoned."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from consumer.adapters.memory import MemoryChangelog, MemorySource
 from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.commit import Claimer, ClaimRules, Committer, Ledger
-from consumer.errors import LostPartitionError
+from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
 from consumer.messages import AlertNote
 from consumer.owner import CommitPace, Owner, Surroundings
@@ -45,6 +45,21 @@ class SlowChangelog(MemoryChangelog):
         return await super().commit(partition, users, position, messages)
 
 
+class Told(MemorySource):
+    """Keeps what the group was told; None where Kafka could not be reached."""
+
+    def __init__(self) -> None:
+        super().__init__(INPUT, 1)
+        self.offsets: list[dict[int, int] | None] = []
+        self.is_away = False
+
+    async def tell(self, offsets: Mapping[int, int]) -> None:
+        """See `Source.tell`."""
+        self.offsets.append(None if self.is_away else {**offsets})
+        if self.is_away:
+            raise UnavailableError("kafka", "no broker answers")
+
+
 class Bench:
     """An owner of one partition."""
 
@@ -53,10 +68,10 @@ class Bench:
         self.changelog, self.clock, self.giving_up = SlowChangelog(), ManualClock(1_000), asyncio.Event()
         self.registry = CollectorRegistry()
         metrics = Metrics(self.registry)
-        source, store = MemorySource(INPUT, 1), MemoryStore()
+        self.source, store = Told(), MemoryStore()
         names = iter(map(str, range(100)))
-        claimer = Claimer(Ledger(source, self.changelog, store), ClaimRules(), metrics, lambda: next(names))
-        around = Surroundings(source, self.clock, metrics, Health(metrics))
+        claimer = Claimer(Ledger(self.source, self.changelog, store), ClaimRules(), metrics, lambda: next(names))
+        around = Surroundings(self.source, self.clock, metrics, Health(metrics))
         self.owner = Owner(around, claimer, Committer(self.changelog, store, metrics), PACE, retry_max_s=0.01)
 
     async def live(self) -> "Bench":
@@ -92,6 +107,7 @@ class Bench:
         """Time passes, and what is due is committed; how many commits there were since the partition was claimed."""
         self.clock.move_to(self.clock.now_ms() + milliseconds)
         self.owner.start_commits()
+        self.owner.start_telling()
         for _ in range(10):
             await asyncio.sleep(0)
         return self.changelog.commits
@@ -121,6 +137,38 @@ async def test_an_alert_does_not_wait(bench: Bench) -> None:
     await bench.take_in("a", is_urgent=True)
     assert await bench.pass_ms(49) == 1
     assert await bench.pass_ms(1) == 2
+
+
+async def test_lag_tools_are_told_now_and_then(bench: Bench) -> None:
+    """Once a second at the most, where that has changed; what was not heard is said again."""
+    assert await bench.pass_ms(1_000) == 0
+    assert bench.source.offsets == [{0: 0}]
+    await bench.take_in("a", is_urgent=True)
+    assert await bench.pass_ms(500) == 1
+    assert await bench.pass_ms(499) == 1
+    assert bench.source.offsets == [{0: 0}]
+    bench.source.is_away = True
+    await bench.pass_ms(1)
+    bench.source.is_away = False
+    await bench.pass_ms(1_000)
+    await bench.pass_ms(1_000)
+    assert bench.source.offsets == [{0: 0}, None, {0: 1}]
+
+
+async def test_lag_tools_are_told_of_the_end(bench: Bench) -> None:
+    """What is committed last, before the partition is let go or the service ends, is told without delay."""
+    await bench.take_in("a")
+    await bench.owner.suspend([0], bench.giving_up)
+    assert bench.source.offsets == [{0: 1}]
+
+
+async def test_nobody_waits_for_lag_tools(bench: Bench) -> None:
+    """What could not be committed in time is not told either."""
+    await bench.take_in("a")
+    bench.changelog.answers.clear()
+    bench.giving_up.set()
+    await bench.owner.finish(bench.owner.live(), bench.giving_up)
+    assert bench.source.offsets == []
 
 
 async def test_an_alert_is_counted_when_it_is_permanent(bench: Bench) -> None:
