@@ -10,7 +10,8 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from consumer.commit import Claimed, Claimer, Committer
-from consumer.errors import DamagedViewError, EbbtideError, LostPartitionError, PartitionHeldError, UnavailableError
+from consumer.errors import DamagedViewError, LostPartitionError, PartitionHeldError, UnavailableError
+from consumer.group_offsets import GroupOffsets
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
 from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
@@ -54,9 +55,7 @@ class Owner:
         self._pace, self._retry_max_s = pace, retry_max_s
         self.tasks: dict[int, PartitionTask] = {}
         self._is_closed = False
-        self._telling: asyncio.Task[None] | None = None
-        self._told: dict[int, int] = {}  # by partition, the group's offset …
-        self._told_ms = 0  # … and when it was committed
+        self._group = GroupOffsets(around.source, around.clock, pace.told_every_ms)
 
     # What is there.
 
@@ -151,7 +150,7 @@ class Owner:
         if self.tasks.get(task.partition) is not task:
             return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
-        self._told.pop(task.partition, None)
+        self._group.forget(task.partition)
         task.on(Happening.GONE)
         await _ended(task.claiming, task.committing, task.abandoned)
         await self._claimer.release(task.partition)
@@ -257,26 +256,15 @@ class Owner:
     async def finish(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions, and say where that has brought them."""
         await self.flush(tasks, giving_up)
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
         if not giving_up.is_set():
-            await self._tell_group(tasks)
+            await self._group.finish(self._stands(tasks))
 
     def start_telling(self) -> None:
-        """Say where partitions stand, now and then."""
-        now_ms = self._clock.now_ms()
-        is_telling = self._telling is not None and not self._telling.done()
-        if not is_telling and now_ms - self._told_ms >= self._pace.told_every_ms:
-            self._told_ms = now_ms
-            self._telling = asyncio.create_task(self._tell_group(self.live()))
+        """Say where partitions stand, if that was not done lately."""
+        self._group.start(self._stands(self.live()))
 
-    async def _tell_group(self, tasks: Iterable[PartitionTask]) -> None:
-        stands = {task.partition: self.work(task.partition).header.next_offset for task in tasks if task.is_live}
-        news = {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
-        if news:
-            with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
-                await self._source.tell(news)
-                self._told |= news
+    def _stands(self, tasks: Iterable[PartitionTask]) -> dict[int, int]:
+        return {task.partition: self.work(task.partition).header.next_offset for task in tasks if task.is_live}
 
     def _start_commit(self, task: PartitionTask) -> None:
         if task.committing is not None:

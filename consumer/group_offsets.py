@@ -1,0 +1,43 @@
+"""The group's offsets: what lag tools look at. Nothing is decided by them."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from consumer.errors import EbbtideError
+from consumer.ports import Clock, Source
+
+
+class GroupOffsets:
+    """Tells where partitions stand: now and then in the background, and at the end."""
+
+    def __init__(self, source: Source, clock: Clock, every_ms: int) -> None:
+        self._source, self._clock, self._every_ms = source, clock, every_ms
+        self._told: dict[int, int] = {}
+        self._told_ms = 0
+        self._telling: asyncio.Task[None] | None = None
+
+    def start(self, stands: Mapping[int, int]) -> None:
+        """Tell, if that was not done lately."""
+        now_ms = self._clock.now_ms()
+        is_telling = self._telling is not None and not self._telling.done()
+        if not is_telling and now_ms - self._told_ms >= self._every_ms:
+            self._told_ms = now_ms
+            self._telling = asyncio.create_task(self._tell(stands))
+
+    async def finish(self, stands: Mapping[int, int]) -> None:
+        """Tell for the last time."""
+        if self._telling is not None:
+            await asyncio.wait([self._telling])
+        await self._tell(stands)
+
+    def forget(self, partition: int) -> None:
+        """Somebody else tells of it now."""
+        self._told.pop(partition, None)
+
+    async def _tell(self, stands: Mapping[int, int]) -> None:
+        news = {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
+        if news:
+            with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
+                await self._source.tell(news)
+                self._told |= news
