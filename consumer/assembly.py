@@ -106,6 +106,7 @@ def build_rules(settings: Settings) -> Rules:
         max_batch_records=settings.max_batch_records,
         poll_timeout_ms=settings.poll_timeout_ms,
         max_due_users=settings.max_due_users,
+        timers_every_ms=settings.poll_timeout_ms,
         watermark_delay_ms=int(settings.watermark_delay_s * 1000),
         wall_clock_when_idle=settings.clock == "wall",
         drain_timeout_s=settings.drain_timeout_s,

@@ -50,6 +50,7 @@ class Rules:
     max_batch_records: int = 10_000
     poll_timeout_ms: int = 100
     max_due_users: int = 2_000
+    timers_every_ms: int = 0  # while records keep coming; no alert depends on it
     watermark_delay_ms: int = 60_000
     wall_clock_when_idle: bool = True
     drain_timeout_s: float = 20.0
@@ -75,6 +76,7 @@ class Pipeline:
         )
         self._computing = ThreadPoolExecutor(1, "compute")  # of several each would come to keep as much memory
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
+        self._looked_ms = 0  # when timers were looked at last
         self.is_caught_up = False  # the last round found neither events nor due timers
 
     # Assignment: called by the source.
@@ -131,7 +133,7 @@ class Pipeline:
             await asyncio.Event().wait()  # until cancelled: the loop has ended
 
     async def _process(self, batch: Mapping[int, Slice]) -> None:
-        """One micro-batch of events, then one of timers."""
+        """One micro-batch of events, then one of timers if it is time for them."""
         current = {partition: part for partition, part in batch.items() if self._is_current(partition, part)}
         if current:
             self._world.telemetry.caught_up(False)
@@ -142,7 +144,8 @@ class Pipeline:
             while await self._process_timers(idle):
                 pass  # a day is over only when all that fell due in it has fired
         await self._process_part(last)
-        fired = await self._process_timers(idle)
+        is_time = not current or abs(self._now_ms() - self._looked_ms) >= self._rules.timers_every_ms
+        fired = is_time and await self._process_timers(idle)
         self.is_caught_up = not current and not fired and self._owner.all_live()
         self._world.telemetry.caught_up(self.is_caught_up and not self._owner.has_changes())
         self._report()
@@ -196,6 +199,7 @@ class Pipeline:
 
     async def _process_timers(self, idle: Collection[int]) -> bool:
         """Fire what is due, up to a bound per partition, so that events keep flowing; whether anything was."""
+        self._looked_ms = self._now_ms()
         until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._owner.live()}
         due = await self._due(until_ms)
         self._world.telemetry.timers_due(sum(map(len, due.values())))

@@ -134,7 +134,9 @@ class Settings(BaseSettings):
     max_batch_records: int = Field(
         10_000, ge=1, description="Records per micro-batch, when so many wait; it begins with whatever has come."
     )
-    poll_timeout_ms: int = Field(100, ge=1, description="How long to wait for records before looking at timers.")
+    poll_timeout_ms: int = Field(
+        100, ge=1, description="How long to wait for records; how often to look at timers while they keep coming."
+    )
     prefix_cache_mb: int = Field(
         256, ge=1, description="For what the model remembers of users' past days; the least recently seen leave."
     )
