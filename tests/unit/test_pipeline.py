@@ -44,7 +44,7 @@ class Store(MemoryStore):
 
 
 async def run(timers_every_ms: int) -> tuple[list[int], list[tuple[str, str, float]]]:
-    """When timers were looked at in ten micro-batches and after them, and the alerts, of a customer who falls silent."""
+    """When timers were looked at, in ten micro-batches and after them, and the alerts of a silent customer."""
     rows = [event("calm", EventType.PURCHASE, day(0))]
     rows += [event("clock", EventType.CAMPAIGN_RECEIVED, day(number)) for number in range(1, 20, 2)]
     delivered: list[Message] = []
