@@ -11,7 +11,7 @@ from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
 from consumer.core.drift import Drift
 from consumer.core.events import ERASE, KIND_OF, Events
-from consumer.core.fold import NEGATIVE_SENTIMENT, Fate, FoldRules, Opened, open_runs
+from consumer.core.fold import NEGATIVE_SENTIMENT, FoldRules, Opened, open_runs
 from consumer.core.gate import Gate
 from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, is_drawn, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy
@@ -90,18 +90,11 @@ class Engine:
                 told += self._told(states, found)
                 found = Findings()
             opened = open_runs(states, events, runs, self.fold_rules)
-            taken = np.ones(len(begins), np.int64)
             if len(opened.events):
                 scored = scorer.score_runs(states, opened, entries[opened.rows])
-                closes, count = self._undecided(states, opened, scored.hazards)
-                opened.close(states, count, self.fold_rules)
-                scored.remember(states, opened.runs.first + count - 1)
-                earlier = opened.runs.kept(count - 1)  # they can at most end an episode
-                self.policy.close(states, np.unique(opened.events.row[earlier[closes[earlier]]]))
-                found += self._decided(states, opened, count, scored.hazards, gate)
-                taken[opened.fate == Fate.FOLDED] = count
+                found += self._taken(states, opened, scored.hazards, gate)
+                scored.remember(states, opened.runs.last)
             fate[begins] = opened.fate
-            schedule.taken(taken)
         told += self._told(states, found)
         return fate, told
 
@@ -110,6 +103,19 @@ class Engine:
         if self.observer:
             return np.ones(len(events), np.bool_)
         return is_drawn(events.id_hash, self.outcome_rules.share)
+
+    def _taken(self, states: States, opened: Opened, log_hazards: np.ndarray, gate: Gate | None) -> Findings:
+        """Fold runs up to where something is decided, decide it, and so on to their ends."""
+        found = Findings()
+        while len(opened.events):
+            closes, count = self._undecided(states, opened, log_hazards)
+            opened.close(states, count, self.fold_rules)
+            earlier = opened.runs.kept(count - 1)  # they can at most end an episode
+            self.policy.close(states, np.unique(opened.events.row[earlier[closes[earlier]]]))
+            found += self._decided(states, opened, count, log_hazards, gate)
+            log_hazards = log_hazards[opened.runs.place >= np.repeat(count, opened.runs.count)]
+            opened = opened.rest(count)
+        return found
 
     def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which events (N,) end an episode, and how many of each run (R,) can be taken at once: up to the first at

@@ -74,7 +74,6 @@ class HotPath:
             while runs := schedule.next(np.full(len(states), np.iinfo(np.int64).max)):
                 opened = open_runs(states, events, runs, rules)
                 opened.close(states, opened.runs.count, rules)
-                schedule.taken(runs.count)
 
         return run
 

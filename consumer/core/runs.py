@@ -74,28 +74,21 @@ class Schedule:
         extends[1:] &= ~ends[self._order[:-1]]
         starts = np.flatnonzero(~extends)
         self._run_end = np.append(starts, len(row))[np.searchsorted(starts, np.arange(len(row)), side="right")]
-        self._users = np.empty(0, np.int64)  # whose runs were given last
 
     def next(self, known_ms: np.ndarray) -> Runs | None:
-        """The next run of every user who has one, up to when an outcome is known, `known_ms` (U,); None: all is done.
-
-        `taken` says how much of them was taken.
-        """
-        self._users = users = np.flatnonzero(self._at < self._end)
+        """The next run of every user who has one, up to when an outcome is known, `known_ms` (U,); None: no more."""
+        users = np.flatnonzero(self._at < self._end)
         if not len(users):
             return None
         begin = self._at[users]
         count = self._run_end[begin] - begin
         runs = Runs(self._order[np.repeat(begin, count) + _ranges(count)], count)
         in_time = self.reach_ms[runs.index] < np.repeat(known_ms[self._row[users]], count)
-        if in_time.all():
-            return runs
-        count = np.maximum(np.add.reduceat(in_time.astype(np.int64), runs.first), 1)
-        return Runs(runs.index[runs.kept(count)], count)
-
-    def taken(self, count: np.ndarray) -> None:
-        """So many (R,) of the events of each run given last are done."""
-        self._at[self._users] += count
+        if not in_time.all():
+            count = np.maximum(np.add.reduceat(in_time.astype(np.int64), runs.first), 1)
+            runs = Runs(runs.index[runs.kept(count)], count)
+        self._at[users] += count
+        return runs
 
 
 def _ranges(count: np.ndarray) -> np.ndarray:

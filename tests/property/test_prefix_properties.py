@@ -12,7 +12,7 @@ from consumer.core.calendar import DAY_MS
 from consumer.core.context import BLOCK_DAYS, first_read
 from consumer.core.events import ERASE, KINDS, Events
 from consumer.core.features import tokens
-from consumer.core.fold import Fate, fold_round, open_runs
+from consumer.core.fold import Opened, fold_round, open_runs
 from consumer.core.packing import pack, unpack
 from consumer.core.runs import Runs, Schedule
 from consumer.core.state import MAX_DAYS, NO_DAY, States, empty_states
@@ -68,16 +68,10 @@ def scored(scorer: PrefixScorer, events: Events, batch: int, seed: int) -> int:
         schedule = Schedule(states, part, part.time_ms, np.zeros(len(part), np.bool_), RULES.calendar)
         while runs := schedule.next(never):
             opened = open_runs(states, part, runs, RULES)
-            taken = np.ones(len(runs.count), np.int64)
             if len(opened.events):
-                count = rng.integers(1, opened.runs.count + 1)
                 found = scorer.score_runs(states, opened, entries[opened.rows])
-                opened.close(states, count, RULES)
-                last = opened.runs.first + count - 1
-                found.remember(states, last)
-                assert found.hazards[last].tobytes() == scorer.score(states, opened.rows).tobytes()
-                taken[opened.fate == Fate.FOLDED] = count
-            schedule.taken(taken)
+                closed_in_parts(scorer, states, opened, found.hazards, rng)
+                found.remember(states, opened.runs.last)
         states = unpack(pack(states))
         if rng.random() < 0.2:
             rolled_back = rng.random(USERS) < 0.5
@@ -87,6 +81,20 @@ def scored(scorer: PrefixScorer, events: Events, batch: int, seed: int) -> int:
         if rng.random() < 0.3:
             scorer.cache.entries([f"somebody-{number}" for number in range(rng.integers(1, 300))])
     return scorer.cache.hits
+
+
+def closed_in_parts(
+    scorer: PrefixScorer, states: States, opened: Opened, hazards: np.ndarray, rng: np.random.Generator
+) -> None:
+    """Each part ends with the score that was given for its last event."""
+    place = np.arange(len(hazards))
+    while len(opened.events):
+        count = rng.integers(1, opened.runs.count + 1)
+        opened.close(states, count, RULES)
+        last = opened.runs.first + count - 1
+        assert hazards[place[last]].tobytes() == scorer.score(states, opened.rows).tobytes()
+        place = place[opened.runs.place >= np.repeat(count, opened.runs.count)]
+        opened = opened.rest(count)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300), st.sampled_from([1, 7, 50]), st.sampled_from([3, 100, 400]))
