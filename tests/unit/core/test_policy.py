@@ -1,7 +1,7 @@
 """When an episode of being at risk opens, escalates, closes and opens again."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from consumer.core.alerts import alert_id
 from consumer.core.calendar import DAY_MS
 from consumer.core.features import TOKEN_NAMES
-from consumer.core.policy import BY_COMPLAINT, BY_SILENCE, Policy, PolicyRules
+from consumer.core.policy import BY_COMPLAINT, BY_SILENCE, Decisions, Policy, PolicyRules
 from consumer.core.risk import NEVER, churn_probability, crossing_days
 from consumer.core.state import BIN_EDGES_DAYS, BINS, NO_TIME
 from consumer.scoring import Findings
@@ -300,19 +300,19 @@ def test_a_user_without_a_purchase_is_never_alerted() -> None:
     assert run.silence(EVER) == run.alerts == []
 
 
-class Counting(KnownCurve):
-    """A scorer that knows how many steps it was asked for."""
+class Counting(Policy):
+    """Knows how often it was asked."""
 
-    steps = 0
+    asked: ClassVar[int]
 
-    def step(self, token: np.ndarray, past: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `Scorer.step`."""
-        self.steps += 1
-        return super().step(token, past, lengths)
+    def after_events(self, *arguments: Any) -> Decisions:
+        """See `Policy.after_events`."""
+        Counting.asked += 1
+        return super().after_events(*arguments)
 
 
 @pytest.mark.parametrize(
-    ("first", "steps"),
+    ("first", "decisions"),
     [
         ([], 1),  # no customer yet
         ([Happened(BUY, day(1))], 1),  # within grace
@@ -320,12 +320,13 @@ class Counting(KnownCurve):
         ([Happened(BUY, day(0))], 3),  # on another day, may be alerted, and is at the refund
     ],
 )
-def test_events_that_may_not_alert_are_taken_at_once(first: list[Happened], steps: int) -> None:
-    """However high the risk: only an event after which an alert is allowed is scored before what follows it."""
-    scorer = Counting()
-    run = Run(engine(replace(RULES, grace_days=0.5, complaints_at_once=False), scorer))
+def test_events_that_may_not_alert_are_taken_at_once(first: list[Happened], decisions: int) -> None:
+    """However high the risk: only after an event at which an alert is allowed is anything decided before the next."""
+    Counting.asked = 0
+    usual = engine(replace(RULES, grace_days=0.5, complaints_at_once=False))
+    run = Run(replace(usual, policy=Counting(usual.policy.rules, usual.policy.calendar)))
     run.events(*first, Happened(REFUND, day(1.01)), *[Happened(VIEW, day(1.02 + each / 100)) for each in range(5)])
-    assert scorer.steps == steps
+    assert Counting.asked == decisions
 
 
 def test_enough_purchases_are_a_setting() -> None:
