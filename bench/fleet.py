@@ -29,7 +29,7 @@ Records = Iterable[tuple[bytes, bytes]]  # keys and values
 class Fleet:
     """So many processes of the service, from entry to exit; `settings` override those of the environment."""
 
-    def __init__(self, settings: Mapping[str, object], processes: int = 1) -> None:
+    def __init__(self, settings: Mapping[str, Any], processes: int = 1) -> None:
         self._given, self._count = dict(settings), processes
         self.settings = Settings(**self._given)
         self._processes: list[subprocess.Popen[bytes]] = []

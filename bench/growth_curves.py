@@ -65,10 +65,10 @@ class Panel:
                 axes.vlines(x, min(costs), max(costs), color=colour, linewidth=1)
             if 0 in curve.medians:
                 axes.axhline(curve.medians[0], color="#94a3b8", linestyle=":", label="none")
-        shown = [x for x in self.curves[0].medians if x]
+        ticks = [x for x in self.curves[0].medians if x]
         slope = f": slope {self.curves[0].slope:+.2f}"
         axes.set(title=self.title + slope, xlabel=self.x, xscale="log", yscale="log", ylim=(10, 5_000))
-        axes.set_xticks(shown, [f"{x:,}" for x in shown])
+        axes.set_xticks(ticks, [f"{x:,}" for x in ticks])
         axes.set_yticks(_COSTS_US, [f"{cost:,}" for cost in _COSTS_US])
         axes.minorticks_off()
         if axes.get_legend_handles_labels()[1]:

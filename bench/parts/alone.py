@@ -62,7 +62,9 @@ class Shop:
         batch: dict[int, list[Record]] = {}
         for partition, record in records:
             batch.setdefault(partition, []).append(record)
-        slices = pipeline.decode_slices(batch, dict.fromkeys(batch, 0), self.now_ms, Limits())
+        slices = pipeline.decode_slices(  # type: ignore[attr-defined]  # there the clock looks at it
+            batch, dict.fromkeys(batch, 0), self.now_ms, Limits()
+        )
         names = {partition: part.decoded.users for partition, part in slices.items()}
         steps = self.worker.on_events(slices, self.stored(names), self.stand, self.now_ms)
         self._keep(steps)

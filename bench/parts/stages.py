@@ -24,7 +24,7 @@ DECODE, LOOK, LOOP = "decode", "look for due timers", "event loop and the rest"
 COMPUTED: tuple[tuple[str, tuple[Place, ...]], ...] = (
     (DECODE, ((pipeline, "decode_slices"),)),
     ("unpack", ((batch, "unpack"),)),
-    ("fold", ((Schedule, "__init__"), (Schedule, "next"), (scoring, "open_runs"), (Opened, "close"))),
+    ("fold", ((Schedule, "__init__"), (Schedule, "next"), (scoring, "open_runs"), (Opened, "close"), (Opened, "rest"))),
     ("tokens, cache", ((PrefixCache, "entries"), (PrefixScorer, "score_runs"), (Scored, "remember"))),
     ("model: step", ((OnnxScorer, "step"),)),
     ("model: prefill", ((PrefixScorer, "_prefill"),)),

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -117,7 +118,7 @@ def run(kafka: str, topic: str, output: str, events: int, *options: str) -> None
     subprocess.run([RUN, *common, *options], check=True, stdout=subprocess.DEVNULL, timeout=120)
 
 
-def differing(alerts: list[dict], places: dict[tuple[int, int], int], found: Expected) -> tuple[int, int]:
+def differing(alerts: list[dict[str, Any]], places: dict[tuple[int, int], int], found: Expected) -> tuple[int, int]:
     """How many alerts differ, and how many of these are not explained by a probability near a threshold."""
     given = {
         (each["user_id"], each["tier"], places[each["source"]["partition"], each["source"]["offset"]])
