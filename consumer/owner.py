@@ -28,7 +28,6 @@ class CommitPace:
     """How long changes gather before they are committed."""
 
     interval_ms: int = 100
-    urgent_gap_ms: int = 20  # transactions closer to each other wait for the brokers (docs/log.md)
     max_users: int = 10_000  # per partition; then processing waits, as it does …
     max_message_bytes: int = 16 * 1024 * 1024  # … for this much of alerts and dead letters
     told_every_ms: int = 1_000  # lag tools
@@ -233,9 +232,7 @@ class Owner:
         changes = self.work(task.partition).gathering
         if changes.since_ms is None:
             return None
-        if changes.is_urgent:
-            return max(changes.since_ms, task.last_commit_ms + self._pace.urgent_gap_ms)
-        return changes.since_ms + self._pace.interval_ms
+        return changes.since_ms + (0 if changes.is_urgent else self._pace.interval_ms)
 
     async def flush(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions now; what is not done before `giving_up` comes into doubt."""
@@ -286,7 +283,7 @@ class Owner:
                 self.doubt(doubt, [partition])
             return
         work.settled(work.header_under_way)
-        task.last_commit_ms, task.doubts = self._clock.now_ms(), 0
+        task.doubts = 0
 
     def _tell_of(self, messages: Sequence[Message]) -> None:
         """They are permanent, and counted only now: what is done again after a doubt is counted once."""

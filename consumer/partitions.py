@@ -55,7 +55,6 @@ class PartitionTask:
     claiming: "asyncio.Task[Claimed] | None" = None
     committing: "asyncio.Task[None] | None" = None
     abandoned: "asyncio.Task[None] | None" = None  # a commit that came into doubt, and may not have ended yet
-    last_commit_ms: int = 0
     doubts: int = 0  # since the last commit
 
     def on(self, happening: Happening) -> None:

@@ -108,7 +108,7 @@ def run_through(
     recorded, recorder = recording(worker, tally.chronicle)
     source, metrics = MemorySource(records, partitions), Metrics()
     world = World(source, MemoryStore(), MemoryChangelog(deliver), clock, metrics)
-    rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0, urgent_gap_ms=0), timers_every_ms=0)
+    rules = replace(build_rules(settings), pace=CommitPace(interval_ms=0), timers_every_ms=0)
     run_async(_run(Pipeline(world, recorded, rules, Health(metrics)), source))
     return recorder.curves()
 

@@ -35,7 +35,7 @@ def redis_before_kafka(patch: pytest.MonkeyPatch) -> None:
                 self.doubt(doubt, [partition])
             return
         work.settled(work.header_under_way)
-        task.last_commit_ms, task.doubts = self._clock.now_ms(), 0
+        task.doubts = 0
 
     patch.setattr(Owner, "_commit", commit)
 

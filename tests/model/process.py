@@ -21,7 +21,7 @@ from model.world import World
 
 WALL_MS = START_MS + 1_000_000  # long after the last event: silence is noticed as soon as a partition has been read
 RULES = Rules(
-    pace=CommitPace(interval_ms=100, urgent_gap_ms=50, max_users=2),
+    pace=CommitPace(interval_ms=100, max_users=2),
     watermark_delay_ms=0,
     max_due_users=2,
     drain_timeout_s=1.0,

@@ -51,7 +51,7 @@ async def run(timers_every_ms: int) -> tuple[list[int], list[tuple[str, str, flo
     metrics, clock = Metrics(CollectorRegistry()), ManualClock(NOW_MS)
     source, store = MemorySource([(0, Record(number, 0, *row)) for number, row in enumerate(rows)], 1), Store(clock)
     worker = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0)), metrics, watermark_delay_ms=0)
-    pace = CommitPace(interval_ms=0, urgent_gap_ms=0)
+    pace = CommitPace(interval_ms=0)
     rules = Rules(pace=pace, max_batch_records=1, wall_clock_when_idle=False, timers_every_ms=timers_every_ms)
     pipeline = Pipeline(
         World(source, store, MemoryChangelog(delivered.append), clock, metrics), worker, rules, Health(metrics)

@@ -177,7 +177,7 @@ async def risks_alerted(path: Path, change_at: int | None) -> list[float]:
 
     source = Changing([(0, Record(offset, 0, *row)) for offset, row in enumerate(rows)], change_at, change)
     world = World(source, MemoryStore(), MemoryChangelog(delivered.append), ManualClock(day(100)), metrics)
-    rules = Rules(pace=CommitPace(interval_ms=0, urgent_gap_ms=0), max_batch_records=1, wall_clock_when_idle=False)
+    rules = Rules(pace=CommitPace(interval_ms=0), max_batch_records=1, wall_clock_when_idle=False)
     pipeline = Pipeline(world, worker, rules, Health(metrics))
     watch = PolicyWatch(
         path,
