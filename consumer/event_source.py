@@ -26,10 +26,9 @@ def events_source(events: Path | str, settings: Settings, say: Callable[[str], o
         yield Path(events)
         return
     from consumer.adapters.topic_range import TopicRange, dump
-
-    topic, start, end = _parsed(str(events), settings.timezone)
     from schemas.files import EventFileError
 
+    topic, start, end = _parsed(str(events), settings.timezone)
     with TemporaryDirectory(prefix="ebbtide-") as folder:
         path = Path(folder) / f"{topic}.jsonl.zst"
         done = asyncio.run(dump(TopicRange(topic, start, end), settings, path))

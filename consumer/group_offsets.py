@@ -18,26 +18,32 @@ class GroupOffsets:
         self._telling: asyncio.Task[None] | None = None
 
     def start(self, stands: Mapping[int, int]) -> None:
-        """Tell, if that was not done lately."""
+        """Tell what is new, if that was not done lately."""
         now_ms = self._clock.now_ms()
         is_telling = self._telling is not None and not self._telling.done()
-        if not is_telling and now_ms - self._told_ms >= self._every_ms:
+        if not is_telling and abs(now_ms - self._told_ms) >= self._every_ms and (news := self._news(stands)):
             self._told_ms = now_ms
-            self._telling = asyncio.create_task(self._tell(stands))
+            self._telling = asyncio.create_task(self._tell(news))
 
-    async def finish(self, stands: Mapping[int, int]) -> None:
-        """Tell for the last time."""
-        if self._telling is not None:
-            await asyncio.wait([self._telling])
-        await self._tell(stands)
+    async def finish(self, stands: Mapping[int, int], giving_up: asyncio.Event) -> None:
+        """Tell for the last time, but wait no longer than until `giving_up`; nothing is told after that."""
+        await _cancelled(self._telling)
+        if (news := self._news(stands)) and not giving_up.is_set():
+            telling, gives_up = asyncio.create_task(self._tell(news)), asyncio.create_task(giving_up.wait())
+            await asyncio.wait({telling, gives_up}, return_when=asyncio.FIRST_COMPLETED)
+            await _cancelled(telling)
+            await _cancelled(gives_up)
 
-    def forget(self, partition: int) -> None:
-        """Somebody else tells of it now."""
-        self._told.pop(partition, None)
+    def _news(self, stands: Mapping[int, int]) -> dict[int, int]:
+        return {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
 
-    async def _tell(self, stands: Mapping[int, int]) -> None:
-        news = {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
-        if news:
-            with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
-                await self._source.tell(news)
-                self._told |= news
+    async def _tell(self, news: Mapping[int, int]) -> None:
+        with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
+            await self._source.tell(news)
+            self._told |= news
+
+
+async def _cancelled(task: "asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[bool] | None") -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.wait([task])

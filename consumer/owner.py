@@ -149,7 +149,6 @@ class Owner:
         if self.tasks.get(task.partition) is not task:
             return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
-        self._group.forget(task.partition)
         task.on(Happening.GONE)
         await _ended(task.claiming, task.committing, task.abandoned)
         await self._claimer.release(task.partition)
@@ -214,9 +213,9 @@ class Owner:
 
     def next_commit_s(self) -> float | None:
         """How long until some partition's changes are to be committed; None while nothing waits for that."""
-        due_ms = [self._due_ms(task) for task in self.live() if task.committing is None or task.committing.done()]
-        waits_ms = [each - self._clock.now_ms() for each in due_ms if each is not None]
-        return max(min(waits_ms), 0) / 1000 if waits_ms else None
+        waits_ms = [self._wait_ms(task) for task in self.live() if task.committing is None or task.committing.done()]
+        known_ms = [each for each in waits_ms if each is not None]
+        return min(known_ms) / 1000 if known_ms else None
 
     def start_commits(self) -> None:
         """Commit what is due; raises what a commit that has ended has failed with."""
@@ -224,15 +223,16 @@ class Owner:
             if task.committing is not None and task.committing.done():
                 task.committing.result()
                 task.committing = None
-            due_ms = self._due_ms(task)
-            if task.committing is None and due_ms is not None and due_ms <= self._clock.now_ms():
+            if task.committing is None and self._wait_ms(task) == 0:
                 self._start_commit(task)
 
-    def _due_ms(self, task: PartitionTask) -> int | None:
+    def _wait_ms(self, task: PartitionTask) -> int | None:
+        """How long until its changes are to be committed; None if there are none."""
         changes = self.work(task.partition).gathering
         if changes.since_ms is None:
             return None
-        return changes.since_ms + (0 if changes.is_urgent else self._pace.interval_ms)
+        gathered_ms = abs(self._clock.now_ms() - changes.since_ms)  # a clock may be put back
+        return 0 if changes.is_urgent else max(self._pace.interval_ms - gathered_ms, 0)
 
     async def flush(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions now; what is not done before `giving_up` comes into doubt."""
@@ -253,8 +253,7 @@ class Owner:
     async def finish(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions, and say where that has brought them."""
         await self.flush(tasks, giving_up)
-        if not giving_up.is_set():
-            await self._group.finish(self._stands(tasks))
+        await self._group.finish(self._stands(tasks), giving_up)
 
     def start_telling(self) -> None:
         """Say where partitions stand, if that was not done lately."""

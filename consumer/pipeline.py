@@ -141,11 +141,11 @@ class Pipeline:
         *earlier, last = self._parts(current)
         for part in earlier:
             await self._process_part(part)
-            while await self._process_timers(idle):
+            while await self._process_due(idle):
                 pass  # a day is over only when all that fell due in it has fired
         await self._process_part(last)
         is_time = not current or abs(self._now_ms() - self._looked_ms) >= self._rules.timers_every_ms
-        fired = is_time and await self._process_timers(idle)
+        fired = is_time and await self._process_due(idle)
         self.is_caught_up = not current and not fired and self._owner.all_live()
         self._world.telemetry.caught_up(self.is_caught_up and not self._owner.has_changes())
         self._report()
@@ -196,6 +196,11 @@ class Pipeline:
             return
         stand = self._owner.positions(stored)
         await self._take_in(lambda: self._worker.on_events(batch, stored, stand, self._now_ms()))
+
+    async def _process_due(self, idle: Collection[int]) -> bool:
+        """By the watermark first: the wall clock may be on a later day, and each day has a budget of its own."""
+        by_clock = idle if self._rules.wall_clock_when_idle else ()
+        return await self._process_timers(()) or (bool(by_clock) and await self._process_timers(by_clock))
 
     async def _process_timers(self, idle: Collection[int]) -> bool:
         """Fire what is due, up to a bound per partition, so that events keep flowing; whether anything was."""

@@ -113,8 +113,8 @@ class Engine:
             earlier = opened.runs.kept(count - 1)  # they can at most end an episode
             self.policy.close(states, np.unique(opened.events.row[earlier[closes[earlier]]]))
             found += self._decided(states, opened, count, log_hazards, gate)
-            log_hazards = log_hazards[opened.runs.place >= np.repeat(count, opened.runs.count)]
-            opened = opened.rest(count)
+            left, opened = opened.rest(count)
+            log_hazards = log_hazards[left]
         return found
 
     def _undecided(self, states: States, opened: Opened, log_hazards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -85,7 +85,7 @@ class Manifest(_Value):
     shop_token_names: tuple[str, ...]
     shop_token: tuple[float, ...] = Field(description="What the graphs are told of the shop.")
     bin_edges_days: tuple[float, ...] = Field(description="Right edges; the last hazard holds for ever.")
-    horizon_days: int
+    horizon_days: int = Field(ge=2, description="Longer than any local day.")
     heads: tuple[str, ...] = Field(description="Targets of `log_hazards`' second axis, in order.")
     calibration: Calibration
     alert_budget: Probability = Field(description="Customers to alert in a horizon, as a share of those active.")

@@ -124,13 +124,13 @@ class Opened:
             raw(states.days)[self.rows, self.slot] = raw(today)[runs.last]
             _close_header(states.header, events, runs, self.day, rules)
 
-    def rest(self, count: np.ndarray) -> "Opened":
-        """What is left of the runs once the first `count` (R,) of each one's events are folded."""
+    def rest(self, count: np.ndarray) -> tuple[np.ndarray, "Opened"]:
+        """Which events (M,) are left once the first `count` (R,) of each run's are folded, and the runs of these."""
         left = np.flatnonzero(self.runs.place >= np.repeat(count, self.runs.count))
         part = np.flatnonzero(count < self.runs.count)
         runs = Runs(np.arange(len(left)), (self.runs.count - count)[part])
         events, today = self.events.take(left), gathered(self.today, left)
-        return Opened(self.fate, runs, self.index[left], events, self.day[part], self.slot[part], today)
+        return left, Opened(self.fate, runs, self.index[left], events, self.day[part], self.slot[part], today)
 
 
 def open_runs(states: States, events: Events, runs: Runs, rules: FoldRules) -> Opened:

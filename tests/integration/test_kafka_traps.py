@@ -4,10 +4,13 @@ Where "the trap is there" fails, a newer aiokafka has closed it: then the guard 
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka_members import member
@@ -21,6 +24,7 @@ from consumer.settings import Settings
 from support import Shop, shop_settings, until
 
 DEADLINE_MS = 1_500
+FIRST = Position("genesis", 1, 1)
 
 
 @pytest.fixture
@@ -97,19 +101,31 @@ async def test_the_source_joins_once(settings: Settings) -> None:
         assert source._consumer._coordinator.generation == 1
 
 
+async def stuck_after(settings: Settings, changelog: KafkaChangelog) -> Coroutine[object, object, int]:
+    """A commit that will not end, after one that did: it writes to a topic that has gone since."""
+    await changelog.fence(0)
+    await changelog.commit(0, [], FIRST, [Message(settings.outcomes_topic, b"anna", b"{}")])
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    await admin.delete_topics([settings.outcomes_topic])
+    await admin.close()
+    messages = [Message(topic, b"anna", b"{}") for topic in (settings.alerts_topic, settings.outcomes_topic)]
+    return changelog.commit(0, [], replace(FIRST, next_offset=2), messages)
+
+
 async def test_a_commit_for_a_topic_that_is_gone_ends(settings: Settings) -> None:
-    """aiokafka tries to add the offsets for ever: our deadline ends it, and nothing of the commit is ever seen."""
-    elsewhere = settings.model_copy(update={"events_topic": f"{settings.events_topic}.gone"})
-    changelog, loop = KafkaChangelog(elsewhere), asyncio.get_running_loop()
+    """aiokafka tries to send to it for ever: our deadline ends it, and nothing of the commit is ever seen."""
+    changelog, loop = KafkaChangelog(settings), asyncio.get_running_loop()
     try:
-        await changelog.fence(0)
-        begun = loop.time()
+        stuck, begun = await stuck_after(settings, changelog), loop.time()
         with pytest.raises(LostPartitionError) as doubt:
-            await changelog.commit(0, [], Position("genesis", 1, 1), [Message(settings.alerts_topic, b"anna", b"{}")])
+            await stuck
         assert (doubt.value.partitions, doubt.value.reason) == ({0}, "unknown")
         assert DEADLINE_MS / 1000 <= loop.time() - begun < DEADLINE_MS / 1000 + 1
         await changelog.fence(0)
-        assert await changelog.last(0, await changelog.barrier(0)) is None
+        last = await changelog.last(0, await changelog.barrier(0))
+        assert last is not None
+        assert last.position == FIRST
     finally:
         await changelog.close()
     assert await Shop(settings).alerts() == []
@@ -117,16 +133,14 @@ async def test_a_commit_for_a_topic_that_is_gone_ends(settings: Settings) -> Non
 
 async def test_a_commit_that_is_cancelled_leaves_nothing_behind(settings: Settings) -> None:
     """Its producer is given up at once: what was under way is aborted by the next fence, and no task goes on."""
-    elsewhere = settings.model_copy(
-        update={"events_topic": f"{settings.events_topic}.gone", "kafka_transaction_timeout_ms": 60_000}
-    )
     before = asyncio.all_tasks()
-    changelog = KafkaChangelog(elsewhere)
-    await changelog.fence(0)
-    await cancelled(asyncio.create_task(changelog.commit(0, [], Position("genesis", 1, 1), [])))
+    changelog = KafkaChangelog(settings.model_copy(update={"kafka_transaction_timeout_ms": 60_000}))
+    await cancelled(asyncio.create_task(await stuck_after(settings, changelog)))
     with pytest.raises(LostPartitionError, match="no writer"):
         await changelog.barrier(0)
     await changelog.fence(0)
-    assert await changelog.last(0, await changelog.barrier(0)) is None
+    last = await changelog.last(0, await changelog.barrier(0))
+    assert last is not None
+    assert last.position == FIRST
     await changelog.close()
     await until(lambda: asyncio.all_tasks() <= before, "no task left")

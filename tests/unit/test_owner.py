@@ -51,10 +51,12 @@ class Told(MemorySource):
     def __init__(self) -> None:
         super().__init__(INPUT, 1)
         self.offsets: list[dict[int, int] | None] = []
-        self.is_away = False
+        self.is_away = self.hangs = False
 
     async def tell(self, offsets: Mapping[int, int]) -> None:
         """See `Source.tell`."""
+        if self.hangs:
+            await asyncio.Event().wait()
         self.offsets.append(None if self.is_away else {**offsets})
         if self.is_away:
             raise UnavailableError("kafka", "no broker answers")
@@ -167,12 +169,29 @@ async def test_lag_tools_are_told_of_the_end(bench: Bench) -> None:
 
 
 async def test_nobody_waits_for_lag_tools(bench: Bench) -> None:
-    """What could not be committed in time is not told either."""
+    """A coordinator that does not answer holds neither a rebalance nor the end beyond their deadline."""
+    bench.source.hangs = True
+    bench.owner.start_telling()
     await bench.take_in("a")
-    bench.changelog.answers.clear()
+    ending = asyncio.create_task(bench.owner.suspend([0], bench.giving_up))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not ending.done()
     bench.giving_up.set()
-    await bench.owner.finish(bench.owner.live(), bench.giving_up)
-    assert bench.source.offsets == []
+    await ending
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_clock_that_is_put_back_delays_nothing(bench: Bench) -> None:
+    """By ten minutes, just after changes have come: they are committed, and lag tools are told."""
+    await bench.pass_ms(1_000)
+    await bench.take_in("a")
+    bench.clock = bench.owner._clock = bench.owner._group._clock = ManualClock(bench.clock.now_ms() - 600_000)
+    assert await bench.pass_ms(0) == 1
+    await bench.take_in("a", is_urgent=True)
+    assert await bench.pass_ms(0) == 2
+    await bench.pass_ms(1_000)
+    assert bench.source.offsets[-1] == {0: 2}
 
 
 async def test_an_alert_is_counted_when_it_is_permanent(bench: Bench) -> None:

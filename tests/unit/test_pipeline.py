@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -17,9 +19,10 @@ from consumer.messages import Messages, Topics
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, Rules, World
 from consumer.ports import Headers, Message, Record
+from consumer.scoring import Engine
 from histories import day, engine
 from schemas.event import EventType
-from support import event
+from support import Keyed, event
 
 NOW_MS = day(100)
 
@@ -43,30 +46,55 @@ class Store(MemoryStore):
         return await super().due(until_ms, at, limit)
 
 
-async def run(timers_every_ms: int) -> tuple[list[int], list[tuple[str, str, float]]]:
-    """When timers were looked at, in ten micro-batches and after them, and the alerts of a silent customer."""
-    rows = [event("calm", EventType.PURCHASE, day(0))]
-    rows += [event("clock", EventType.CAMPAIGN_RECEIVED, day(number)) for number in range(1, 20, 2)]
+SILENT = [event("calm", EventType.PURCHASE, day(0))]
+SILENT += [event("clock", EventType.CAMPAIGN_RECEIVED, day(number)) for number in range(1, 20, 2)]
+MANY_SILENT = [event(f"{number}", EventType.PURCHASE, day(number % 2)) for number in range(60)]
+MANY_SILENT += [event("clock", EventType.CAMPAIGN_RECEIVED, day(at)) for at in (2, 5.95, 6.1, 6.99)]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """When timers were looked at, and the alerts."""
+
+    looks_ms: list[int]
+    alerts: list[tuple[str, str, float]]
+
+
+async def ran(rows: list[Keyed], engine: Engine, **rules: Any) -> Ran:
+    """One record in each micro-batch."""
     delivered: list[Message] = []
     metrics, clock = Metrics(CollectorRegistry()), ManualClock(NOW_MS)
     source, store = MemorySource([(0, Record(number, 0, *row)) for number, row in enumerate(rows)], 1), Store(clock)
-    worker = Worker(engine(), Messages(Topics(), AlertContext("known", 30.0)), metrics, watermark_delay_ms=0)
-    pace = CommitPace(interval_ms=0)
-    rules = Rules(pace=pace, max_batch_records=1, wall_clock_when_idle=False, timers_every_ms=timers_every_ms)
-    pipeline = Pipeline(
-        World(source, store, MemoryChangelog(delivered.append), clock, metrics), worker, rules, Health(metrics)
-    )
+    worker = Worker(engine, Messages(Topics(), AlertContext("known", 30.0)), metrics, watermark_delay_ms=0)
+    world = World(source, store, MemoryChangelog(delivered.append), clock, metrics)
+    chosen = Rules(pace=CommitPace(interval_ms=0), max_batch_records=1, **rules)
+    pipeline = Pipeline(world, worker, chosen, Health(metrics))
     await pipeline.assigned([0])
     await pipeline.run(asyncio.Event(), until=lambda: source.is_exhausted and pipeline.is_caught_up)
     alerts = [json.loads(each.value or b"") for each in delivered if each.topic == Topics().alerts]
-    return store.asked_ms, sorted((each["alert_id"], each["decided_at"], each["churn_probability"]) for each in alerts)
+    told = sorted((each["alert_id"], each["decided_at"], each["churn_probability"]) for each in alerts)
+    return Ran(store.asked_ms, told)
 
 
 async def test_timers_are_looked_at_now_and_then() -> None:
     """Not after every micro-batch while records keep coming, but once none does; no alert depends on it."""
-    often, alerts = await run(timers_every_ms=0)
-    seldom, same = await run(timers_every_ms=100)
-    assert len(alerts) > 0
-    assert same == alerts
-    assert len(often) > 10
-    assert seldom == [0, 120, 240, 360, 360]  # the last time because nothing came any more
+    often = await ran(SILENT, engine(), wall_clock_when_idle=False)
+    seldom = await ran(SILENT, engine(), wall_clock_when_idle=False, timers_every_ms=100)
+    assert len(often.alerts) > 0
+    assert seldom.alerts == often.alerts
+    assert len(often.looks_ms) > 10
+    assert seldom.looks_ms == [0, 120, 240, 360, 360]  # the last time because nothing came any more
+
+
+async def test_a_day_that_is_read_late_has_its_own_budget() -> None:
+    """Timers that fell due long ago are judged by the bar of that day, though the wall clock is at another one."""
+    usual = engine()
+    tight = replace(usual, conduct=replace(usual.conduct, alerts_per_day=1.0))
+    everybody = await ran(MANY_SILENT, usual)
+    first, *others = [
+        await ran(MANY_SILENT, tight, timers_every_ms=every_ms, max_due_users=most)
+        for every_ms, most in ((0, 2_000), (100, 2_000), (100, 10))
+    ]
+    assert 0 < len(first.alerts) < len(everybody.alerts)
+    for other in others:
+        assert other.alerts == first.alerts
