@@ -1,7 +1,7 @@
 """The main loop: poll, decode, load, fold, score, decide, commit; then the silence timers, on the same path."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,13 +197,14 @@ class Pipeline:
         stand = self._owner.positions(stored)
         await self._take_in(lambda: self._worker.on_events(batch, stored, stand, self._now_ms()))
 
-    async def _process_due(self, idle: Collection[int]) -> bool:
+    async def _process_due(self, idle: Set[int]) -> bool:
         """By the watermark first: the wall clock may be on a later day, and each day has a budget of its own."""
-        by_clock = idle if self._rules.wall_clock_when_idle else ()
-        return await self._process_timers(()) or (bool(by_clock) and await self._process_timers(by_clock))
+        fired = await self._process_timers(())
+        by_clock = idle - fired if self._rules.wall_clock_when_idle else set()
+        return bool(fired | (await self._process_timers(by_clock) if by_clock else set()))
 
-    async def _process_timers(self, idle: Collection[int]) -> bool:
-        """Fire what is due, up to a bound per partition, so that events keep flowing; whether anything was."""
+    async def _process_timers(self, idle: Collection[int]) -> set[int]:
+        """Fire what is due, up to a bound per partition, so that events keep flowing; where anything was."""
         self._looked_ms = self._now_ms()
         until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._owner.live()}
         due = await self._due(until_ms)
@@ -213,7 +214,7 @@ class Pipeline:
         if due:
             stand = self._owner.positions(due)
             await self._take_in(lambda: self._worker.on_silence(due, stored, stand, until_ms, self._now_ms()))
-        return bool(due)
+        return {*due}
 
     async def _due(self, until_ms: dict[int, int]) -> dict[int, list[str]]:
         """Users whose timers are due, by partition that has any; asking also tells whether the store is in place."""

@@ -58,22 +58,25 @@ class Ran:
 
     looks_ms: list[int]
     alerts: list[tuple[str, str, float]]
+    alerted: list[str]  # users, in the order in which their alerts came
 
 
-async def ran(rows: list[Keyed], engine: Engine, **rules: Any) -> Ran:
-    """One record in each micro-batch."""
+async def ran(rows: list[Keyed], engine: Engine, elsewhere: Sequence[Keyed] = (), **rules: Any) -> Ran:
+    """One record in each micro-batch; first those of another partition."""
     delivered: list[Message] = []
     metrics, clock = Metrics(CollectorRegistry()), ManualClock(NOW_MS)
-    source, store = MemorySource([(0, Record(number, 0, *row)) for number, row in enumerate(rows)], 1), Store(clock)
+    log = [(1, Record(number, 0, *row)) for number, row in enumerate(elsewhere)]
+    log += [(0, Record(number, 0, *row)) for number, row in enumerate(rows)]
+    source, store = MemorySource(log, 2), Store(clock)
     worker = Worker(engine, Messages(Topics(), AlertContext("known", 30.0)), metrics, watermark_delay_ms=0)
     world = World(source, store, MemoryChangelog(delivered.append), clock, metrics)
     chosen = Rules(pace=CommitPace(interval_ms=0), max_batch_records=1, **rules)
     pipeline = Pipeline(world, worker, chosen, Health(metrics))
-    await pipeline.assigned([0])
+    await pipeline.assigned([0, 1])
     await pipeline.run(asyncio.Event(), until=lambda: source.is_exhausted and pipeline.is_caught_up)
     alerts = [json.loads(each.value or b"") for each in delivered if each.topic == Topics().alerts]
     told = sorted((each["alert_id"], each["decided_at"], each["churn_probability"]) for each in alerts)
-    return Ran(store.asked_ms, told)
+    return Ran(store.asked_ms, told, [each["user_id"] for each in alerts])
 
 
 async def test_timers_are_looked_at_now_and_then() -> None:
@@ -98,3 +101,13 @@ async def test_a_day_that_is_read_late_has_its_own_budget() -> None:
     assert 0 < len(first.alerts) < len(everybody.alerts)
     for other in others:
         assert other.alerts == first.alerts
+
+
+async def test_an_idle_partition_waits_for_no_busy_one() -> None:
+    """Its silence goes by the wall clock, though timers of the other fall due at every look."""
+    silent = [event("idle", EventType.PURCHASE, day(0))]
+    busy = [event(f"busy-{number}", EventType.PURCHASE, day(number / 50)) for number in range(50)]
+    busy += [event("clock", EventType.CAMPAIGN_RECEIVED, day(2 + number / 50)) for number in range(900)]
+    found = await ran(busy, engine(), silent)
+    assert found.alerted.index("idle") < 10
+    assert found.alerted[-1].startswith("busy")
