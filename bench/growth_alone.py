@@ -18,7 +18,7 @@ from consumer.ports import NOT_BEGUN_MS, Position, Record, UserState
 from consumer.settings import Settings
 
 BATCH = 1_000
-HISTORIES = (1, 2, 4, 8, 16, 32, 64)  # active days
+HISTORIES = (1, 2, 4, 8, 16, 32, 64, 80)  # active days
 BATCHES = (1, 4, 16, 64, 256, 1_024, 4_096)
 _LARGE_BATCHES, _SMALL_BATCHES = 4, 400  # how many are measured of large ones; of small ones, at most
 _SETTINGS = Settings(clock="watermark")
@@ -85,7 +85,8 @@ def new_worker() -> Worker:
 def of_histories(users: int, events: int) -> Iterator[tuple[int, float, float]]:
     """Active days of everybody, and what an event of the next day costs: where they are remembered, and where not.
 
-    The day after 64 is the dearest in 32: everybody's first day leaves, and what is read begins elsewhere.
+    The day after 64 is the dearest in 32: everybody's first day leaves, and what is read begins elsewhere. After 80 it is
+    a usual day of customers whose first days have left.
     """
     worker = new_worker()
     _of_history(worker, HISTORIES[-1], users, events)  # once for nothing: what comes first would pay for the start
