@@ -85,8 +85,8 @@ def new_worker() -> Worker:
 def of_histories(users: int, events: int) -> Iterator[tuple[int, float, float]]:
     """Active days of everybody, and what an event of the next day costs: where they are remembered, and where not.
 
-    The day after 64 is the dearest in 32: everybody's first day leaves, and what is read begins elsewhere. After 80 it is
-    a usual day of customers whose first days have left.
+    The day after 64 is the dearest in 32: everybody's first day leaves, and what is read begins elsewhere. After 80
+    it is a usual day of customers whose first days have left.
     """
     worker = new_worker()
     _of_history(worker, HISTORIES[-1], users, events)  # once for nothing: what comes first would pay for the start
