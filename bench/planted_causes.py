@@ -144,8 +144,8 @@ def alerts(engine: Engine, shop: Customers, plant: Plant = Plant()) -> dict[int,
     decided += engine.on_silence(states, np.arange(len(shop)), since_ms + SILENT_DAYS * DAY_MS)
     found: dict[int, Alerted] = {}
     for part in decided.alerts:
-        alerts = zip(part.decisions.row.tolist(), part.decisions.at_ms.tolist(), part.reasons, strict=True)
-        for row, at_ms, reasons in alerts:
+        told = zip(part.decisions.row.tolist(), part.decisions.at_ms.tolist(), part.reasons, strict=True)
+        for row, at_ms, reasons in told:
             if at_ms >= since_ms[row]:
                 found.setdefault(row, Alerted(at_ms, tuple(reasons)))
     return found

@@ -7,6 +7,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
+from consumer.tasks import ended
+
 log = structlog.get_logger()
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,11 +55,7 @@ class Companions:
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         """End them all; raises the first error, unless another one is on its way."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await ended(*self._tasks)
         if error is None and self._failure is not None:
             raise self._failure
 

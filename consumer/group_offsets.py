@@ -6,6 +6,7 @@ from contextlib import suppress
 
 from consumer.errors import EbbtideError
 from consumer.ports import Clock, Source
+from consumer.tasks import ended
 
 
 class GroupOffsets:
@@ -27,12 +28,11 @@ class GroupOffsets:
 
     async def finish(self, stands: Mapping[int, int], giving_up: asyncio.Event) -> None:
         """Tell for the last time, but wait no longer than until `giving_up`; nothing is told after that."""
-        await _cancelled(self._telling)
+        await ended(self._telling)
         if (news := self._news(stands)) and not giving_up.is_set():
             telling, gives_up = asyncio.create_task(self._tell(news)), asyncio.create_task(giving_up.wait())
             await asyncio.wait({telling, gives_up}, return_when=asyncio.FIRST_COMPLETED)
-            await _cancelled(telling)
-            await _cancelled(gives_up)
+            await ended(telling, gives_up)
 
     def _news(self, stands: Mapping[int, int]) -> dict[int, int]:
         return {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}
@@ -41,9 +41,3 @@ class GroupOffsets:
         with suppress(EbbtideError):  # the next time then; what is wrong for good, other calls say
             await self._source.tell(news)
             self._told |= news
-
-
-async def _cancelled(task: "asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[bool] | None") -> None:
-    if task is not None:
-        task.cancel()
-        await asyncio.wait([task])

@@ -16,6 +16,7 @@ from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
 from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
 from consumer.retry import FIRST_PAUSE_S
+from consumer.tasks import ended
 from consumer.watch_facts import Standing
 from consumer.working_set import WorkingSet
 
@@ -150,7 +151,7 @@ class Owner:
             return  # a rebalance and the end of the service may come together
         del self.tasks[task.partition]
         task.on(Happening.GONE)
-        await _ended(task.claiming, task.committing, task.abandoned)
+        await ended(task.claiming, task.committing, task.abandoned)
         await self._claimer.release(task.partition)
         self._health.release(task.partition)
         self._telemetry.released(task.partition)
@@ -179,7 +180,7 @@ class Owner:
         task.claiming = asyncio.create_task(self._claim(task))
 
     async def _claim(self, task: PartitionTask) -> Claimed:
-        await _ended(task.abandoned)
+        await ended(task.abandoned)
         if task.doubts > 1:  # two that take it from each other must not do so without pause
             await asyncio.sleep(min(FIRST_PAUSE_S * 2**task.doubts, self._retry_max_s))
         retrying = AsyncRetrying(
@@ -300,12 +301,3 @@ class Owner:
             changed = self.work(partition).changed()
             found[partition] = {name: changed[name].value for name in names if name in changed}
         return found
-
-
-async def _ended(*tasks: "asyncio.Task[object] | asyncio.Task[None] | asyncio.Task[Claimed] | None") -> None:
-    """Cancel what still runs, and wait until it has ended, however."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)

@@ -200,8 +200,9 @@ class Pipeline:
     async def _process_due(self, idle: Set[int]) -> bool:
         """By the watermark first: the wall clock may be on a later day, and each day has a budget of its own."""
         fired = await self._process_timers(())
-        by_clock = idle - fired if self._rules.wall_clock_when_idle else set()
-        return bool(fired | (await self._process_timers(by_clock) if by_clock else set()))
+        if self._rules.wall_clock_when_idle and (quiet := idle - fired):
+            fired |= await self._process_timers(quiet)
+        return bool(fired)
 
     async def _process_timers(self, idle: Collection[int]) -> set[int]:
         """Fire what is due, up to a bound per partition, so that events keep flowing; where anything was."""
@@ -270,11 +271,7 @@ class Pipeline:
         """Event time up to which a partition is complete: its watermark, or the wall clock once it has been read."""
         assert task.work is not None
         position = task.work.position
-        on_wall_clock = (
-            self._rules.wall_clock_when_idle
-            and task.partition in idle
-            and self._world.source.lag(task.partition, position.next_offset) == 0
-        )
+        on_wall_clock = task.partition in idle and self._world.source.lag(task.partition, position.next_offset) == 0
         wall_ms = self._now_ms() - self._rules.watermark_delay_ms
         return max(position.watermark_ms, wall_ms) if on_wall_clock else position.watermark_ms
 

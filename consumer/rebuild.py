@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from consumer.ports import Changelog, Chunk, Header, Logged, StateStore, Telemetry
+from consumer.tasks import ended
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -90,6 +91,5 @@ async def _ahead(items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
             fetching = asyncio.ensure_future(anext(items, None))
             yield item
     finally:
-        fetching.cancel()
-        await asyncio.wait([fetching])
+        await ended(fetching)
         await items.aclose()

@@ -39,23 +39,22 @@ def like(header: np.ndarray, rows: np.ndarray, day: np.ndarray, events: Events, 
     """Add events to the favourites of users (no user twice) in `header`, in place, one after the other.
 
     `rows` (R,) says who had something happen on which local `day` (R,), and `run` (N,) which of them each event is
-    of; users' events are in order. Events that say nothing are left out before.
+    of; everybody has one, and a user's are in order. Events that say nothing are left out before.
     """
+    busiest = np.argsort(-np.bincount(run), kind="stable")  # so that those who have a next event are the first ones
+    place = np.empty(len(rows), np.int64)
+    place[busiest] = np.arange(len(rows))
+    in_order = np.argsort(place[run], kind="stable")
+    rows, day, run, events = rows[busiest], day[busiest].astype(np.int32), place[run[in_order]], events.take(in_order)
     known = header["affinity_day"][rows]
-    newest = np.maximum(known, day.astype(np.int32))
+    newest = np.maximum(known, day)
     header["affinity_day"][rows] = newest
     kept = _Favourites.of(header, rows, _decay(np.where(known == NO_DAY, 0, newest - known)))
     added = _WEIGHT[events.kind] * _decay(newest - day)[run]
     name = np.stack((events.category, events.item), axis=1)
-    count = np.bincount(run, minlength=len(rows))
-    busiest = np.argsort(-count, kind="stable")  # so that those who have a next event are the first ones
-    kept, place = kept.take(busiest), np.empty(len(rows), np.int64)
-    place[busiest] = np.arange(len(rows))
-    by_place = np.argsort(place[run], kind="stable")
-    name, added = name[by_place], added[by_place]
-    for index in rounds(place[run][by_place]):
+    for index in rounds(run):
         kept.strengthen(name[index], added[index])
-    kept.put(header, rows[busiest])
+    kept.put(header, rows)
 
 
 def _decay(days: np.ndarray) -> np.ndarray:
@@ -79,10 +78,6 @@ class _Favourites:
             name[:, sort, -places:] = favourites["name"]
             weight[:, sort, -places:] = favourites["weight"] * decay[:, None]
         return cls(name, weight)
-
-    def take(self, rows: np.ndarray) -> "_Favourites":
-        """Those of some users."""
-        return _Favourites(self.name[rows], self.weight[rows])
 
     def put(self, header: np.ndarray, rows: np.ndarray) -> None:
         """Write them back."""
