@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from consumer.errors import EbbtideError
 from consumer.ports import Clock, Source
-from consumer.tasks import ended
+from consumer.tasks import done_before, ended
 
 
 class GroupOffsets:
@@ -30,9 +30,11 @@ class GroupOffsets:
         """Tell for the last time, but wait no longer than until `giving_up`; nothing is told after that."""
         await ended(self._telling)
         if (news := self._news(stands)) and not giving_up.is_set():
-            telling, gives_up = asyncio.create_task(self._tell(news)), asyncio.create_task(giving_up.wait())
-            await asyncio.wait({telling, gives_up}, return_when=asyncio.FIRST_COMPLETED)
-            await ended(telling, gives_up)
+            telling = asyncio.create_task(self._tell(news))
+            try:
+                await done_before(giving_up, telling)
+            finally:
+                await ended(telling)
 
     def _news(self, stands: Mapping[int, int]) -> dict[int, int]:
         return {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}

@@ -16,7 +16,7 @@ from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
 from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
 from consumer.retry import FIRST_PAUSE_S
-from consumer.tasks import ended
+from consumer.tasks import done_before, ended
 from consumer.watch_facts import Standing
 from consumer.working_set import WorkingSet
 
@@ -237,19 +237,14 @@ class Owner:
 
     async def flush(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions now; what is not done before `giving_up` comes into doubt."""
-        gives_up = asyncio.create_task(giving_up.wait())
-        try:
-            while busy := [task for task in tasks if task.is_live and self.work(task.partition).has_changes]:
-                for task in busy:
-                    if task.committing is None or task.committing.done():
-                        self._start_commit(task)
-                running = {task.committing for task in busy if task.committing is not None}
-                await asyncio.wait({*running, gives_up}, return_when=asyncio.FIRST_COMPLETED)
-                if giving_up.is_set():
-                    error = LostPartitionError("not committed in time", reason="given_up")
-                    self.doubt(error, [task.partition for task in busy])
-        finally:
-            gives_up.cancel()
+        while busy := [task for task in tasks if task.is_live and self.work(task.partition).has_changes]:
+            for task in busy:
+                if task.committing is None or task.committing.done():
+                    self._start_commit(task)
+            await done_before(giving_up, *(task.committing for task in busy if task.committing is not None))
+            if giving_up.is_set():
+                error = LostPartitionError("not committed in time", reason="given_up")
+                self.doubt(error, [task.partition for task in busy])
 
     async def finish(self, tasks: Collection[PartitionTask], giving_up: asyncio.Event) -> None:
         """Commit all changes of some partitions, and say where that has brought them."""

@@ -8,6 +8,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
+from consumer.tasks import done_before, ended
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.1
@@ -25,13 +26,10 @@ class Retrier:
         if self._giving_up.is_set():
             raise LostPartitionError(_GIVEN_UP, reason="given_up")
         repeating = asyncio.create_task(self._repeat(call))
-        giving_up = asyncio.create_task(self._giving_up.wait())
         try:
-            await asyncio.wait((repeating, giving_up), return_when=asyncio.FIRST_COMPLETED)
+            is_done = await done_before(self._giving_up, repeating)
         finally:
-            giving_up.cancel()
-            is_done = repeating.done() or not repeating.cancel()
-            await asyncio.wait((repeating, giving_up))
+            await ended(repeating)
         if not is_done:
             raise LostPartitionError(_GIVEN_UP, reason="given_up")
         result = repeating.result()

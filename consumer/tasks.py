@@ -1,13 +1,30 @@
-"""Tasks that nobody needs any more."""
+"""Waiting for tasks, be it for their end because nobody needs them any more."""
 
 import asyncio
 from typing import Any
 
+Task = asyncio.Future[Any]
+_AGAIN_S = 2.0
 
-async def ended(*tasks: "asyncio.Future[Any] | None") -> None:
-    """Cancel what still runs, and wait until it has ended, however."""
-    running = [task for task in tasks if task is not None]
-    for task in running:
-        task.cancel()
-    if running:
-        await asyncio.wait(running)
+
+async def ended(*tasks: Task | None, again_s: float = _AGAIN_S) -> None:
+    """Cancel what still runs, and wait until it has ended, however.
+
+    More than once: `asyncio.wait_for` of Python 3.11, with which aiokafka awaits answers, loses a cancellation that
+    comes together with the answer.
+    """
+    running = {task for task in tasks if task is not None}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=again_s)
+
+
+async def done_before(event: asyncio.Event, *tasks: Task) -> bool:
+    """Wait until the first of some tasks is done, but no longer than until the event; whether one is done."""
+    watching = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({watching, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        watching.cancel()
+    return any(task.done() for task in tasks)

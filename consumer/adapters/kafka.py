@@ -145,10 +145,15 @@ async def start_client(start: Callable[[], Awaitable[None]], stop: Callable[[], 
         try:
             await start()
         except BaseException:
-            await stop()
+            await _stopped(stop)
             raise
 
 
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Without a broker this may take for ever, or end in a stray cancellation (aiokafka 0.14)."""
-    await asyncio.wait([asyncio.ensure_future(client.stop())], timeout=STOP_TIMEOUT_S)
+    """Disconnect."""
+    await _stopped(client.stop)
+
+
+async def _stopped(stop: Callable[[], Awaitable[None]]) -> None:
+    """Without a broker a stop may take for ever, or end in a stray cancellation (aiokafka 0.14)."""
+    await asyncio.wait([asyncio.ensure_future(stop())], timeout=STOP_TIMEOUT_S)

@@ -1,0 +1,60 @@
+"""Tasks that nobody needs any more, and races against a deadline."""
+
+import asyncio
+
+from consumer.tasks import done_before, ended
+
+AGAIN_S = 0.01
+
+
+async def test_a_task_that_loses_a_cancellation_ends_all_the_same() -> None:
+    """As calls of aiokafka do on Python 3.11, in a loop that would go on for ever."""
+    lost = 0
+
+    async def retrying() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                lost += 1
+                if lost == 3:
+                    raise
+
+    task = asyncio.create_task(retrying())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await ended(task, again_s=AGAIN_S)
+    assert task.cancelled()
+    assert lost == 3
+
+
+async def test_nothing_to_end() -> None:
+    await ended(None)
+    await ended()
+
+
+async def test_what_failed_already_has_ended() -> None:
+    async def failing() -> None:
+        raise ValueError
+
+    task = asyncio.create_task(failing())
+    await asyncio.wait([task])
+    await ended(task, None)
+    assert isinstance(task.exception(), ValueError)
+
+
+async def test_a_race_ends_with_the_first_task() -> None:
+    slow, quick = (asyncio.create_task(asyncio.sleep(pause_s)) for pause_s in (3600, 0))
+    assert await done_before(asyncio.Event(), slow, quick)
+    assert quick.done()
+    assert not slow.done()
+    await ended(slow)
+
+
+async def test_a_race_ends_with_the_event() -> None:
+    event, slow = asyncio.Event(), asyncio.create_task(asyncio.sleep(3600))
+    event.set()
+    assert not await done_before(event, slow)
+    assert not slow.done()
+    await ended(slow)
