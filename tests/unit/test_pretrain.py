@@ -25,12 +25,13 @@ TINY = PretrainRecipe(seed=3, steps=6, shops=1, users=16, warmup_steps=2, worker
 AT = [TOKEN_NAMES.index(f"log1p_{name}") for name in TREND_NAMES]
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(pretraining, "_SCALE_SHOPS", 6)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "_SCALE_SHOPS", 6)
+        yield
     torch.set_num_threads(threads)
 
 
@@ -46,9 +47,7 @@ def last(steps: Iterator[Reached]) -> Reached:
 @pytest.fixture(scope="module")
 def trained() -> dict[str, bytes]:
     """The weights of the tiny recipe, trained in one go."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "_SCALE_SHOPS", 6)
-        return weights(last(pretrain(TINY)).model)
+    return weights(last(pretrain(TINY)).model)
 
 
 def test_the_same_recipe_gives_the_same_weights(trained: dict[str, bytes]) -> None:
