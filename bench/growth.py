@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import plots
-from bench.growth_alone import of_batches, of_histories
+from bench.growth_alone import of_batches, of_histories, of_the_dearest_day
 from bench.growth_curves import Curve, Panel, draw
 from bench.growth_service import PARTITIONS_SHARED, Rounds, Setup, Shop
 from bench.machine import PLOTS, QUICK_FOLDER, RESULTS, facts, write_results
@@ -79,11 +79,13 @@ def alone(plan: Plan) -> list[Panel]:
     histories = [
         each for _ in range(plan.repeats) for each in told(of_histories(plan.history_users, 10 * plan.history_users))
     ]
+    dearest = [*told(of_the_dearest_day(plan.history_users, 10 * plan.history_users) for _ in range(plan.repeats))]
     batches = [*told(of_batches(plan.batch_users, plan.repeats))]
     return [
         Panel("History", "active days of every user", [
             Curve.of("remembered", [(days, cpu_us) for days, cpu_us, _ in histories], FLAT),
             Curve.of("never remembered", [(days, cpu_us) for days, _, cpu_us in histories]),
+            Curve.of("remembered, a day on which all are read again", dearest),
         ]),
         Panel("Micro-batch", "events", [Curve.of("", batches)]),
     ]  # fmt: skip
@@ -109,8 +111,10 @@ def table(panels: Sequence[Panel]) -> Table:
     for panel in panels:
         for curve in panel.curves:
             costs = ", ".join(f"{x:,}: {cost:,.0f}" for x, cost in curve.medians.items())
-            bar = "" if curve.bar is None else f"{curve.bar}"
-            found.add_row(panel.title, curve.what, costs, f"{curve.slope:+.3f}", bar)
+            slope, bar = (
+                "" if each is None else f"{each:{form}}" for each, form in ((curve.slope, "+.3f"), (curve.bar, ""))
+            )
+            found.add_row(panel.title, curve.what, costs, slope, bar)
     return found
 
 

@@ -13,12 +13,14 @@ from bench.workload import Workload
 from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_rules, build_worker
 from consumer.batch import Worker, decode_slices
+from consumer.core.context import BLOCK_DAYS
 from consumer.core.packing import due_ms_of, pack, unpack
+from consumer.core.state import MAX_DAYS
 from consumer.ports import NOT_BEGUN_MS, Position, Record, UserState
 from consumer.settings import Settings
 
 BATCH = 1_000
-HISTORIES = (1, 2, 4, 8, 16, 32, 64, 80)  # active days
+HISTORIES = (1, 2, 4, 8, 16, 32, MAX_DAYS)  # active days
 BATCHES = (1, 4, 16, 64, 256, 1_024, 4_096)
 _LARGE_BATCHES, _SMALL_BATCHES = 4, 400  # how many are measured of large ones; of small ones, at most
 _SETTINGS = Settings(clock="watermark")
@@ -85,8 +87,8 @@ def new_worker() -> Worker:
 def of_histories(users: int, events: int) -> Iterator[tuple[int, float, float]]:
     """Active days of everybody, and what an event of the next day costs: where they are remembered, and where not.
 
-    The day after 64 is the dearest in 32: everybody's first day leaves, and what is read begins elsewhere. After 80
-    it is a usual day of customers whose first days have left.
+    Those of full histories have come on `MAX_DAYS` days or more, and their first days differ, as a shop's do: on any
+    day one in `BLOCK_DAYS` is read again, since what is read of a customer's days begins elsewhere then.
     """
     worker = new_worker()
     _of_history(worker, HISTORIES[-1], users, events)  # once for nothing: what comes first would pay for the start
@@ -94,8 +96,17 @@ def of_histories(users: int, events: int) -> Iterator[tuple[int, float, float]]:
         yield days, *_of_history(worker, days, users, events)
 
 
-def _of_history(worker: Worker, days: int, users: int, events: int) -> tuple[float, float]:
-    workload = Workload(events, users, 1, seed=days, history_days=days)
+def of_the_dearest_day(users: int, events: int) -> tuple[int, float]:
+    """As `of_histories`, remembered, on a day on which everybody is read again, as all first came on the same day."""
+    return MAX_DAYS, _of_history(new_worker(), MAX_DAYS, users, events, extra_days=0)[0]
+
+
+def _of_history(
+    worker: Worker, days: int, users: int, events: int, extra_days: int | None = None
+) -> tuple[float, float]:
+    if extra_days is None:
+        extra_days = BLOCK_DAYS - 1 if days == MAX_DAYS else 0
+    workload = Workload(events, users, 1, seed=days, history_days=days, extra_days=extra_days)
     log = _records(workload)
     alone = Alone(worker, workload.end_ms)
     alone.cpu_us([*islice(log, workload.history_events)], BATCH)

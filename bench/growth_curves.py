@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bench.fits import log_log_slope
 
-_COLUMNS, _COLOURS = 3, ("#2563eb", "#f59e0b")
+_COLUMNS, _COLOURS = 3, ("#2563eb", "#f59e0b", "#94a3b8")
 _COSTS_US = (10, 100, 1_000)
 
 
@@ -36,14 +36,19 @@ class Curve:
         return {x: median(costs) for x, costs in self.points.items()}
 
     @property
-    def slope(self) -> float:
-        """On log–log axes, where x is not zero."""
+    def slope(self) -> float | None:
+        """On log–log axes, where x is not zero; of a single point there is none."""
         shown = {x: cost for x, cost in self.medians.items() if x}
-        return log_log_slope([*shown], [*shown.values()])
+        return log_log_slope([*shown], [*shown.values()]) if len(shown) > 1 else None
+
+    @property
+    def name(self) -> str:
+        """What it is, and its slope."""
+        return self.what if self.slope is None else f"{self.what}, slope {self.slope:+.2f}"
 
     def as_json(self) -> dict[str, Any]:
         """With what follows from the points."""
-        return asdict(self) | {"medians": self.medians, "slope": round(self.slope, 4)}
+        return asdict(self) | {"medians": self.medians, "slope": None if self.slope is None else round(self.slope, 4)}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Panel:
         """Both axes are logarithmic; what was measured at zero is a dotted line."""
         for curve, colour in zip(self.curves, _COLOURS, strict=False):
             shown = {x: cost for x, cost in curve.medians.items() if x}
-            label = f"{curve.what}, slope {curve.slope:+.2f}" if curve.what else None
+            label = curve.name if curve.what else None
             axes.plot([*shown], [*shown.values()], color=colour, marker="o", markersize=4, label=label)
             for x in shown:
                 costs = curve.points[x]
@@ -66,8 +71,14 @@ class Panel:
             if 0 in curve.medians:
                 axes.axhline(curve.medians[0], color="#94a3b8", linestyle=":", label="none")
         ticks = [x for x in self.curves[0].medians if x]
-        slope = f": slope {self.curves[0].slope:+.2f}"
-        axes.set(title=self.title + slope, xlabel=self.x, xscale="log", yscale="log", ylim=(10, 5_000))
+        slope = self.curves[0].slope
+        axes.set(
+            title=self.title if slope is None else f"{self.title}: slope {slope:+.2f}",
+            xlabel=self.x,
+            xscale="log",
+            yscale="log",
+            ylim=(10, 5_000),
+        )
         axes.set_xticks(ticks, [f"{x:,}" for x in ticks])
         axes.set_yticks(_COSTS_US, [f"{cost:,}" for cost in _COSTS_US])
         axes.minorticks_off()

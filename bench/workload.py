@@ -28,6 +28,7 @@ class Workload:
     """`events` of `users` over `days`; the n-th busiest customer has n ** -`zipf` of the busiest one's sessions.
 
     With `history_days`, everybody has bought on that many days before the log begins: one event each, which come first.
+    With `extra_days`, the n-th customer has on n % (`extra_days` + 1) days more, so that their first days differ.
     """
 
     events: int
@@ -36,17 +37,26 @@ class Workload:
     seed: int
     zipf: float = 0.7
     history_days: int = 0
+    extra_days: int = 0
     start_ms: int = START_MS
 
     @property
     def history_events(self) -> int:
         """How many events of earlier days come first."""
-        return self.users * self.history_days
+        return self.users * self.history_days + int(self._extra.sum())
+
+    @property
+    def _days_before(self) -> int:
+        return self.history_days + self.extra_days
+
+    @property
+    def _extra(self) -> np.ndarray:
+        return np.arange(self.users) % (self.extra_days + 1)
 
     @property
     def end_ms(self) -> int:
         """When everything has happened."""
-        return self.start_ms + int((self.history_days + self.days + 1) * DAY_MS)
+        return self.start_ms + int((self._days_before + self.days + 1) * DAY_MS)
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in order of time."""
@@ -55,17 +65,18 @@ class Workload:
             yield from _as_json(first_id, user, time_ms, rng, only_purchases=first_id < self.history_events)
 
     def _history(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        day = np.repeat(np.arange(self.history_days), self.users)
-        user = np.concatenate([rng.permutation(self.users) for _ in range(self.history_days)] or [np.empty(0, int)])
-        order = np.sort(rng.integers(0, DAY_MS, (self.history_days, self.users)), axis=1).ravel()
-        return user, self.start_ms + day * DAY_MS + order
+        day = np.repeat(np.arange(self._days_before), self.users)
+        user = np.concatenate([rng.permutation(self.users) for _ in range(self._days_before)] or [np.empty(0, int)])
+        order = np.sort(rng.integers(0, DAY_MS, (self._days_before, self.users)), axis=1).ravel()
+        has_come = day >= self.extra_days - self._extra[user]
+        return user[has_come], (self.start_ms + day * DAY_MS + order)[has_come]
 
     def _sessions(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         share = np.arange(1, self.users + 1) ** -self.zipf
         sessions = round(self.events / _SESSION_EVENTS * 1.1)
         user = rng.permutation(self.users)[rng.choice(self.users, sessions, p=share / share.sum())]
         size = rng.geometric(1 / _SESSION_EVENTS, sessions)
-        start_ms = self.start_ms + self.history_days * DAY_MS + rng.integers(0, int(self.days * DAY_MS), sessions)
+        start_ms = self.start_ms + self._days_before * DAY_MS + rng.integers(0, int(self.days * DAY_MS), sessions)
         gaps_ms = np.ceil(rng.exponential(_GAP_MS, size.sum())).astype(np.int64)
         first = np.cumsum(size) - size
         since_ms = np.cumsum(gaps_ms)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consumer.core.context import BLOCK_DAYS, Read, by_length
+from consumer.core.context import Read, blocks_of, by_length
 from consumer.core.features import Days, tokens_of
 from consumer.core.fold import Opened
 from consumer.core.state import BINS, NO_DAY, States, gathered
@@ -86,9 +86,9 @@ class PrefixScorer:
         first = np.maximum(last - past, 0)
         first_day, day_before = day[rows, first], day[rows, np.maximum(first - 1, 0)]
         evicted_day = header["evicted_day"][rows]
-        block, none_left = evicted_day // BLOCK_DAYS, evicted_day == NO_DAY
-        begins = np.where(none_left, first == 0, first_day // BLOCK_DAYS != block)
-        begins &= (first == 0) | (day_before // BLOCK_DAYS == block)
+        broken, of_first, of_before = blocks_of(header["first_ms"][rows], evicted_day, first_day, day_before)
+        begins = np.where(evicted_day == NO_DAY, first == 0, of_first != broken)
+        begins &= (first == 0) | (of_before == broken)
         follows = is_open | (day[rows, np.maximum(last - 1, 0)] == entry["last_day"])
         holds = same & (entry["days"] > 0) & ~is_late & (past <= last)
         return holds & (first_day == entry["first_day"]) & begins & follows, _Before(

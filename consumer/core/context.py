@@ -2,7 +2,8 @@
 
 All of them while none has left the 64. From then on whole blocks of 32 calendar days: days whose block has lost one
 are not read any more, so that 33 to 64 days are. If every new day pushed one out of what the model reads, all that is
-kept of the others would have to be computed again each time, since they have seen the one that left.
+kept of the others would have to be computed again each time, since they have seen the one that left. Blocks begin with
+each user's own first day: those who come daily are not all read again on the same day.
 """
 
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from consumer.core.calendar import DAY_MS
 from consumer.core.features import Days, tokens_of, unpadded, walked
 from consumer.core.state import MAX_DAYS, NO_DAY, States
 
@@ -18,13 +20,20 @@ BLOCK_DAYS: Final = 32
 _TOKENS_AT_ONCE: Final = 2048  # what a run works on fits in the processor's cache
 
 
+def blocks_of(first_ms: np.ndarray, *days: np.ndarray) -> list[np.ndarray]:
+    """In which block each of some days (U, …) is, of users (U,) whose first event was at `first_ms`: int64 (U, …)."""
+    born = first_ms // DAY_MS
+    return [(day - born.reshape(-1, *[1] * (day.ndim - 1))) // BLOCK_DAYS for day in days]
+
+
 def first_read(states: States) -> np.ndarray:
     """Index of the first day that the model reads of each user: int64 (U,)."""
     evicted = states.header["evicted_day"]
     first = np.zeros(len(states), np.int64)
     rows = np.flatnonzero(evicted != NO_DAY)
-    is_broken = states.days["day"][rows] // BLOCK_DAYS == evicted[rows, None] // BLOCK_DAYS
-    first[rows] = np.cumprod(is_broken, axis=1).sum(axis=1)
+    first_ms = states.header["first_ms"][rows]
+    block, broken = blocks_of(first_ms, states.days["day"][rows], evicted[rows, None])
+    first[rows] = np.cumprod(block == broken, axis=1).sum(axis=1)
     return first
 
 

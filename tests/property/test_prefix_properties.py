@@ -141,6 +141,20 @@ def test_a_long_history_is_mostly_stepped() -> None:
     assert scorer.cache.prefills == 1 + (days - MAX_DAYS) // BLOCK_DAYS
 
 
+def test_customers_of_other_first_days_are_read_again_on_other_days() -> None:
+    """Or a shop whose customers come daily would pay for all of them on one day in 32."""
+    users, days = BLOCK_DAYS, MAX_DAYS + 2 * BLOCK_DAYS
+    scorer, states = remembering(Moody()), empty_states(users)
+    events, again = daily(days), []
+    for number in range(days):
+        before = scorer.cache.prefills
+        for user in range(min(users, number + 1)):  # the n-th comes from the n-th day on
+            events.row[number] = user
+            score_one(scorer, states, events, number, f"u{user}")
+        again.append(scorer.cache.prefills - before)
+    assert set(again[MAX_DAYS:]) == {1}
+
+
 def test_who_gets_a_number_of_somebody_forgotten_today_is_scored() -> None:
     """Nothing of the entry's last user counts, also for a user who has had as many days as are kept."""
     scorer, states, events = remembering(Moody(), max_bytes=1), empty_states(2), daily(MAX_DAYS)
@@ -152,21 +166,23 @@ def test_who_gets_a_number_of_somebody_forgotten_today_is_scored() -> None:
     assert scorer.cache.evictions > MAX_DAYS
 
 
-def test_what_is_read_depends_on_the_days_alone() -> None:
-    """All days until one has left; then whole blocks, between 33 and 64 days of a user who comes daily."""
+@given(st.integers(0, 100))
+@settings(max_examples=10)
+def test_what_is_read_depends_on_the_days_alone(born: int) -> None:
+    """All days until one has left; then whole blocks since the first, 33 to 64 days of a user who comes daily."""
     states = empty_states(1)
     events = random_events(1, 1, 1)
     for number in range(200):
         at = Events(*(getattr(events, name) for name in Events.__dataclass_fields__))
-        at.time_ms[:], at.id_hash[:], at.kind[:], at.row[:] = number * DAY_MS, number + 1, 0, 0
+        at.time_ms[:], at.id_hash[:], at.kind[:], at.row[:] = (born + number) * DAY_MS, number + 1, 0, 0
         fold_round(states, at, RULES)
         [first] = first_read(states)
         days, evicted = states.days["day"][0, : states.header["days"][0]], states.header["evicted_day"][0]
         if evicted == NO_DAY:
             assert first == 0
         else:
-            assert days[first] % BLOCK_DAYS == 0
-            assert first == 0 or days[first - 1] // BLOCK_DAYS == evicted // BLOCK_DAYS
+            assert (days[first] - born) % BLOCK_DAYS == 0
+            assert first == 0 or (days[first - 1] - born) // BLOCK_DAYS == (evicted - born) // BLOCK_DAYS
             assert 33 <= len(days) - first <= MAX_DAYS
     assert tokens(states).shape[1] == MAX_DAYS
 
