@@ -16,7 +16,7 @@ from consumer.batch import Worker, decode_slices
 from consumer.core.context import BLOCK_DAYS
 from consumer.core.packing import due_ms_of, pack, unpack
 from consumer.core.state import MAX_DAYS
-from consumer.ports import NOT_BEGUN_MS, Position, Record, UserState
+from consumer.records import NOT_BEGUN_MS, Position, Record, UserState
 from consumer.settings import Settings
 
 BATCH = 1_000

@@ -13,7 +13,7 @@ from consumer.adapters.kafka import partition_of
 from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.topics import create_topics
 from consumer.core.calendar import DAY_MS
-from consumer.ports import Position, UserState
+from consumer.records import Position, UserState
 from consumer.settings import Settings
 
 ACTIVE, PARTITIONS, PARTITIONS_SHARED = 10_000, 4, 6

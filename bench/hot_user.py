@@ -27,7 +27,7 @@ from consumer.event_loop import run_async
 from consumer.health import Health
 from consumer.logs import configure_logging
 from consumer.pipeline import Pipeline, World
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.settings import Settings
 
 SHARES = (0.0, 0.001, 0.01, 0.1, 0.5, 1.0)

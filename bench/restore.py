@@ -25,7 +25,7 @@ from consumer.commit import Claimed, Claimer, ClaimRules, Ledger
 from consumer.core.packing import due_ms_of, pack
 from consumer.embedded import EmbeddedKafka, EmbeddedValkey
 from consumer.pipeline import new_id
-from consumer.ports import UserState
+from consumer.records import UserState
 from consumer.settings import Settings
 
 CDNOW = Path(__file__).parent.parent / "data" / "cdnow" / "events.csv.xz"

@@ -24,7 +24,7 @@ from consumer.adapters.redis_store import RedisStore
 from consumer.core.calendar import DAY_MS
 from consumer.embedded import EmbeddedValkey
 from consumer.logs import configure_logging
-from consumer.ports import Header, UserState
+from consumer.records import Header, UserState
 from consumer.settings import Settings
 
 SIZES = (10_000, 100_000, 1_000_000)

@@ -30,7 +30,7 @@ from consumer.core.packing import due_ms_of, pack
 from consumer.core.state import NO_TIME, States, empty_states
 from consumer.health import Health
 from consumer.pipeline import Pipeline, World
-from consumer.ports import Header, Logged, Position, Record, UserState
+from consumer.records import Header, Logged, Position, Record, UserState
 from consumer.settings import Settings
 from schemas.event import MAX_TIME_MS
 from schemas.files import read_events

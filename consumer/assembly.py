@@ -19,11 +19,11 @@ from consumer.next_items import load_next_items
 from consumer.owner import CommitPace
 from consumer.pipeline import Rules
 from consumer.policy_file import PolicyInForce, load_policy
-from consumer.ports import Telemetry
 from consumer.prefix_cache import PrefixCache
 from consumer.prefix_scorer import PrefixScorer
 from consumer.scoring import Engine
 from consumer.settings import Settings
+from consumer.telemetry import Telemetry
 from schemas.manifest import Manifest
 
 

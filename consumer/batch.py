@@ -14,9 +14,10 @@ from consumer.core.packing import pack, unpack
 from consumer.core.state import NO_TIME, States, UnreadableStateError
 from consumer.errors import DamagedViewError
 from consumer.messages import Messages, Origin, Outgoing
-from consumer.ports import Message, Position, Record, Step, Telemetry, UserState
+from consumer.records import Message, Position, Record, Step, UserState
 from consumer.scoring import Engine, Findings
 from consumer.spending import Spending, day_starts, in_parts, pieces
+from consumer.telemetry import Telemetry
 
 Stored = Mapping[int, list[bytes | None]]  # packed states by partition
 _KEY_AND_VALUE = attrgetter("key", "value")

@@ -11,21 +11,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from consumer.errors import ConfigurationError, LostPartitionError, PartitionHeldError, UnavailableError
-from consumer.ports import (
-    NOT_BEGUN_MS,
-    Changelog,
-    Header,
-    Logged,
-    Message,
-    Position,
-    Source,
-    StateStore,
-    Telemetry,
-    UserState,
-    View,
-)
+from consumer.ports import Changelog, Source, StateStore
 from consumer.rebuild import Rebuild
+from consumer.records import NOT_BEGUN_MS, Header, Logged, Message, Position, UserState, View
 from consumer.resolve import RESTORES, Outcome, resolve
+from consumer.telemetry import Telemetry
 
 log = structlog.get_logger()
 _REBUILDS = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consumer.adapters.kafka import partition_of
 from consumer.core.decode import Limits, decode
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.tally import Tally
 from schemas.dead_letter import DeadLetter
 from schemas.event import EventType, ShopEvent

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from consumer.ports import Telemetry
+from consumer.telemetry import Telemetry
 
 log = structlog.get_logger()
 _NOT_YET = "not connected yet"

@@ -15,7 +15,7 @@ from consumer.core.packing import unpack
 from consumer.core.state import NO_TIME, States
 from consumer.core.triggers import names_of
 from consumer.errors import EbbtideError, LostPartitionError
-from consumer.ports import Header
+from consumer.records import Header
 from consumer.settings import Settings
 from schemas.alert import Tier
 

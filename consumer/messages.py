@@ -10,7 +10,8 @@ from consumer.core.decode import Rejection
 from consumer.core.outcomes import Outcomes
 from consumer.core.standing import Standings
 from consumer.core.triggers import build_trigger
-from consumer.ports import Message, Note, Record, Telemetry
+from consumer.records import Message, Note, Record
+from consumer.telemetry import Telemetry
 from schemas.alert import Provenance, RetentionAlert
 from schemas.dead_letter import DeadLetter, RejectCode
 from schemas.event import MAX_TIME_MS

@@ -14,9 +14,11 @@ from consumer.errors import DamagedViewError, LostPartitionError, PartitionHeldE
 from consumer.group_offsets import GroupOffsets
 from consumer.health import Health
 from consumer.partitions import Happening, PartitionTask
-from consumer.ports import Clock, Header, Headers, Message, Position, Source, Step, Telemetry
+from consumer.ports import Clock, Source
+from consumer.records import Header, Headers, Message, Position, Step
 from consumer.retry import FIRST_PAUSE_S
 from consumer.tasks import done_before, ended
+from consumer.telemetry import Telemetry
 from consumer.watch_facts import Standing
 from consumer.working_set import WorkingSet
 

@@ -16,8 +16,10 @@ from consumer.errors import DamagedViewError, LostPartitionError, UnavailableErr
 from consumer.health import Health
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.partitions import PartitionTask
-from consumer.ports import Changelog, Clock, Headers, Record, Source, StateStore, Step, Telemetry
+from consumer.ports import Changelog, Clock, Source, StateStore
+from consumer.records import Headers, Record, Step
 from consumer.retry import Retrier
+from consumer.telemetry import Telemetry
 from consumer.watch_facts import Standing
 from consumer.working_set import due_users
 

@@ -16,8 +16,8 @@ from consumer.core.policy import Policy, PolicyRules
 from consumer.errors import ConfigurationError
 from consumer.policy_tape import Tape, TapeAlerts, record_tapes
 from consumer.policy_trial import Costs, Judge, Period, Trial
-from consumer.ports import Telemetry
 from consumer.settings import Settings
+from consumer.telemetry import Telemetry
 from model_export.reading import read_columns
 from schemas.event import MAX_TIME_MS
 from schemas.manifest import TrainingData, load_manifest

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 import structlog
 
-from consumer.ports import Changelog, Chunk, Header, Logged, StateStore, Telemetry
+from consumer.ports import Changelog, StateStore
+from consumer.records import Chunk, Header, Logged
 from consumer.tasks import ended
+from consumer.telemetry import Telemetry
 
 log = structlog.get_logger()
 T = TypeVar("T")

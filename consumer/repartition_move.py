@@ -10,7 +10,8 @@ from typing import Protocol
 
 from consumer.adapters.kafka import partition_of
 from consumer.errors import EbbtideError
-from consumer.ports import Changelog, Logged, Message, UserState
+from consumer.ports import Changelog
+from consumer.records import Logged, Message, UserState
 from consumer.repartition_plan import Drafts, Plan, Shares, Split
 
 _ORDER = (

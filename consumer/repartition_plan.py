@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from consumer.adapters.kafka import partition_of
 from consumer.errors import ConfigurationError, EbbtideError
-from consumer.ports import NOT_BEGUN_MS, Logged, Position, UserState
+from consumer.records import NOT_BEGUN_MS, Logged, Position, UserState
 
 Shares = Mapping[int, Sequence[UserState]]  # users by the partition that is theirs now
 _UNFINISHED = 0  # a partition count that no topic has: the service refuses to work on such a position

@@ -24,7 +24,8 @@ from consumer.health import Health
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, World
 from consumer.policy_tape import record_tapes
-from consumer.ports import Clock, Message, Record
+from consumer.ports import Clock
+from consumer.records import Message, Record
 from consumer.settings import Settings
 from consumer.tally import Tally
 from schemas.files import read_events

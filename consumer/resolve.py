@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from consumer.ports import Logged, View
+from consumer.records import Logged, View
 
 
 class Outcome(Enum):

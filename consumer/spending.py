@@ -12,7 +12,7 @@ from consumer.core.calendar import Calendar
 from consumer.core.conduct import Conduct
 from consumer.core.events import Events, watermarks
 from consumer.core.gate import Gate
-from consumer.ports import NOT_BEGUN_MS, Position
+from consumer.records import NOT_BEGUN_MS, Position
 
 P = TypeVar("P")
 R = TypeVar("R")

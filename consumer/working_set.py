@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumer.ports import Header, Message, Position, Step, UserState
+from consumer.records import Header, Message, Position, Step, UserState
 
 
 @dataclass

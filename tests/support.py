@@ -23,9 +23,10 @@ from consumer.core.events import Events, watermarks
 from consumer.core.features import TOKEN_NAMES, TOKEN_SIZE
 from consumer.core.state import BIN_EDGES_DAYS
 from consumer.embedded import KafkaServer, RedisServer
-from consumer.ports import NOT_BEGUN_MS, Header, MemoryShape, Scorer
+from consumer.ports import MemoryShape, Scorer
 from consumer.prefix_cache import PrefixCache
 from consumer.prefix_scorer import PrefixScorer
+from consumer.records import NOT_BEGUN_MS, Header
 from consumer.settings import Settings
 
 DEADLINE_S = 60.0

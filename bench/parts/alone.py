@@ -16,7 +16,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.batch import Worker
 from consumer.core.decode import Limits
-from consumer.ports import NOT_BEGUN_MS, Position, Record, Step, UserState
+from consumer.records import NOT_BEGUN_MS, Position, Record, Step, UserState
 from consumer.settings import Settings
 
 _MAX_DUE_USERS = 2_000

@@ -16,7 +16,7 @@ from consumer.core.fold import open_runs
 from consumer.core.packing import pack, unpack
 from consumer.core.runs import Runs, Schedule
 from consumer.core.state import States
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.settings import load_settings
 
 _SHAPE = Shape("check", Workload(120_000, 10_000, 20, seed=1), warm_up=80_000, measured=4_000)

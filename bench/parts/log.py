@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from bench.rivals.command import PARTITIONS
 from bench.workload import Workload
 from consumer.adapters.kafka import partition_of
-from consumer.ports import Record
+from consumer.records import Record
 
 _FOLLOWING = 10_000
 _BATCH_BYTES = 900_000

@@ -12,7 +12,7 @@ from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import create_topics
-from consumer.ports import Header, Logged, Step
+from consumer.records import Header, Logged, Step
 from consumer.settings import Settings
 
 _POLL_RECORDS, _POLL_MS, _FILL_USERS = 10_000, 100, 5_000

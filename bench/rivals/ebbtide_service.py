@@ -16,7 +16,7 @@ from consumer.event_loop import run_async
 from consumer.health import Health
 from consumer.logs import configure_logging
 from consumer.pipeline import Pipeline, World
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.settings import Settings, load_settings
 
 

@@ -15,7 +15,7 @@ from consumer.adapters.kafka_writer import KeyValue, Writer
 from consumer.core.packing import due_ms_of
 from consumer.core.state import UnreadableStateError
 from consumer.errors import ConfigurationError, LostPartitionError
-from consumer.ports import Chunk, Logged, Message, Position, UserState
+from consumer.records import Chunk, Logged, Message, Position, UserState
 from consumer.settings import Settings
 
 POSITION_KEY = b""  # user ids are never empty

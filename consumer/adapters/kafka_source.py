@@ -12,7 +12,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 
 from consumer.adapters.kafka import READ_ERRORS, REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
 from consumer.errors import LostPartitionError, UnavailableError
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.settings import Settings
 
 MAX_POLL_INTERVAL_MS = 300_000

@@ -10,7 +10,7 @@ from aiokafka.errors import for_code
 
 from consumer.adapters.kafka import connection, start_client, stop_client, translated
 from consumer.adapters.kafka_reader import Readers
-from consumer.ports import Message
+from consumer.records import Message
 from consumer.settings import Settings
 
 

@@ -11,7 +11,7 @@ from aiokafka.structs import RecordMetadata
 
 from consumer.adapters.kafka import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, connection, start_client, stop_client
 from consumer.errors import UnavailableError
-from consumer.ports import Message
+from consumer.records import Message
 from consumer.settings import Settings
 
 KeyValue = tuple[bytes, bytes | None]

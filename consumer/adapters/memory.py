@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from consumer.errors import LostPartitionError
-from consumer.ports import Chunk, Logged, Message, Position, Record, UserState
+from consumer.records import Chunk, Logged, Message, Position, Record, UserState
 
 _CHUNK_RECORDS = 5_000
 _COMPACT_RECORDS = 100_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
 from consumer.errors import LostPartitionError
-from consumer.ports import Chunk, Header, Headers, Logged, UserState, View
+from consumer.records import Chunk, Header, Headers, Logged, UserState, View
 
 _FEW = 1_000
 

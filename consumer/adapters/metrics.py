@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from consumer.adapters.drift_metrics import DriftMetrics
 from consumer.adapters.quality_metrics import QualityMetrics
 from consumer.core.drift import Drift
-from consumer.ports import PrefixCounts
+from consumer.telemetry import PrefixCounts
 from consumer.watch_checks import COUNTED, LOOP_BLOCKED, LOOP_LATE, Check, Subject
 from schemas.outcome import OutcomeRecord
 
@@ -21,105 +22,73 @@ class Metrics:
     """The `Telemetry` of a running service."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self._registry = registry = registry or CollectorRegistry()
-        self._records = Counter(
-            "ebbtide_records", "Input records, by what became of them.", ["result"], registry=registry
-        )
-        self._rejects = Counter("ebbtide_rejects", "Dead letters committed, by code.", ["code"], registry=registry)
-        self._alerts = Counter("ebbtide_alerts", "Alerts committed.", ["tier", "cause"], registry=registry)
-        self._outcomes = Counter(
+        self._registry = registry or CollectorRegistry()
+        counter, gauge = partial(Counter, registry=self._registry), partial(Gauge, registry=self._registry)
+        seconds = partial(Histogram, buckets=_SECONDS, registry=self._registry)
+        self._quality, self._drift = QualityMetrics(), DriftMetrics()
+        self._registry.register(self._quality)
+        self._registry.register(self._drift)
+
+        self._records = counter("ebbtide_records", "Input records, by what became of them.", ["result"])
+        self._rejects = counter("ebbtide_rejects", "Dead letters committed, by code.", ["code"])
+        self._alerts = counter("ebbtide_alerts", "Alerts committed.", ["tier", "cause"])
+        self._triggers = counter("ebbtide_triggers", "Triggers committed.", ["action"])
+        self._outcomes = counter(
             "ebbtide_outcomes",
             "Predictions of which is known what became: of alerts by tier, of sampled scores.",
             ["prediction", "tier", "group", "lost"],
-            registry=registry,
         )
-        self._quality = QualityMetrics()
-        registry.register(self._quality)
-        self._drift = DriftMetrics()
-        registry.register(self._drift)
-        self._triggers = Counter("ebbtide_triggers", "Triggers committed.", ["action"], registry=registry)
-        self._timers = Counter(
-            "ebbtide_timers_fired",
-            "Silence timers fired by time passing, rather than just before an event.",
-            registry=registry,
+        self._delays = seconds(
+            "ebbtide_event_to_alert_seconds", "From an event's Kafka timestamp until its alert is committed."
         )
-        self._due = Gauge("ebbtide_timers_due", "Users whose timer was found due in the last look.", registry=registry)
-        self._claims = Counter(
-            "ebbtide_claims", "Partitions claimed, by the state they were found in.", ["outcome"], registry=registry
+
+        self._batches = Histogram(
+            "ebbtide_batch_records", "Records per micro-batch.", buckets=_RECORDS, registry=self._registry
         )
-        self._doubts = Counter(
-            "ebbtide_doubts", "Partitions to be claimed again, by reason.", ["reason"], registry=registry
+        self._stages = seconds("ebbtide_stage_seconds", "Time per micro-batch and stage.", ["stage"])
+        self._prefixes = counter(
+            "ebbtide_scores",
+            "Scores after events: of the open day after remembered ones (step), or of all days (prefill).",
+            ["by"],
         )
-        self._commits = Counter("ebbtide_commits", "Transactions committed.", registry=registry)
-        self._committed_users = Counter("ebbtide_committed_users", "User states committed.", registry=registry)
-        self._committed_messages = Counter(
-            "ebbtide_committed_messages", "Alerts and dead letters committed.", registry=registry
+        self._forgotten = counter("ebbtide_prefix_cache_evictions", "Users forgotten by the prefix cache for others.")
+        self._remembered = gauge("ebbtide_prefix_cache_bytes", "Held by the prefix cache.")
+        self._told = (0, 0, 0)
+        self._timers = counter(
+            "ebbtide_timers_fired", "Silence timers fired by time passing, rather than just before an event."
         )
-        self._rebuilding = Gauge(
+        self._due = gauge("ebbtide_timers_due", "Users whose timer was found due in the last look.")
+        self._caught_up = gauge("ebbtide_caught_up", "1: no record and no timer waits, and all is committed.")
+        self._lag = gauge("ebbtide_lag_records", "Records waiting.", ["partition"])
+        self._watermark = gauge("ebbtide_watermark_delay_seconds", "Wall clock less event time reached.", ["partition"])
+
+        self._claims = counter("ebbtide_claims", "Partitions claimed, by the state they were found in.", ["outcome"])
+        self._doubts = counter("ebbtide_doubts", "Partitions to be claimed again, by reason.", ["reason"])
+        self._commits = counter("ebbtide_commits", "Transactions committed.")
+        self._committed_users = counter("ebbtide_committed_users", "User states committed.")
+        self._committed_messages = counter("ebbtide_committed_messages", "Alerts and dead letters committed.")
+        self._rebuilding = gauge(
             "ebbtide_rebuild_progress_ratio",
             "How much of a restore or catch-up is done; absent when none is under way.",
             ["partition"],
-            registry=registry,
         )
-        self._input_lost = Gauge(
-            "ebbtide_position_outside_retention", "1: the input no longer holds what comes next.", ["partition"],
-            registry=registry,
-        )  # fmt: skip
-        self._stages = Histogram(
-            "ebbtide_stage_seconds",
-            "Time per micro-batch and stage.",
-            ["stage"],
-            buckets=_SECONDS,
-            registry=registry,
+        self._input_lost = gauge(
+            "ebbtide_position_outside_retention", "1: the input no longer holds what comes next.", ["partition"]
         )
-        self._batches = Histogram(
-            "ebbtide_batch_records", "Records per micro-batch.", buckets=_RECORDS, registry=registry
-        )
-        self._prefixes = Counter(
-            "ebbtide_scores",
-            "Scores after events: of the open day after remembered ones (step), or of all days (prefill).", ["by"],
-            registry=registry,
-        )  # fmt: skip
-        self._forgotten = Counter(
-            "ebbtide_prefix_cache_evictions", "Users forgotten by the prefix cache for others.", registry=registry
-        )
-        self._remembered = Gauge("ebbtide_prefix_cache_bytes", "Held by the prefix cache.", registry=registry)
-        self._told = (0, 0, 0)
-        self._delays = Histogram(
-            "ebbtide_event_to_alert_seconds",
-            "From an event's Kafka timestamp until its alert is committed.",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._caught_up = Gauge(
-            "ebbtide_caught_up", "1: no record and no timer waits, and all is committed.", registry=registry
-        )
-        self._lag = Gauge("ebbtide_lag_records", "Records waiting.", ["partition"], registry=registry)
-        self._watermark = Gauge(
-            "ebbtide_watermark_delay_seconds",
-            "Wall clock less event time reached.",
-            ["partition"],
-            registry=registry,
-        )
-        self._up = Gauge("ebbtide_dependency_up", "1: it answers.", ["dependency"], registry=registry)
-        self._live = Gauge("ebbtide_partitions_live", "Partitions being processed.", registry=registry)
+        self._live = gauge("ebbtide_partitions_live", "Partitions being processed.")
 
-        self._loop_lag = Histogram(
-            LOOP_LATE.metric, "How late the event loop woke up, once a second.", buckets=_SECONDS, registry=registry
-        )
-        self._loop_blocks = Counter(
-            LOOP_BLOCKED.metric.removesuffix("_total"), "Times that the event loop was blocked.", registry=registry
-        )
-        self._policy = Gauge("ebbtide_policy_info", "1: the policy in force.", ["hash"], registry=registry)
-        self._policy_failures = Counter(
-            "ebbtide_policy_reload_failures", "Changed policies that were refused.", registry=registry
+        self._up = gauge("ebbtide_dependency_up", "1: it answers.", ["dependency"])
+        self._policy = gauge("ebbtide_policy_info", "1: the policy in force.", ["hash"])
+        self._policy_failures = counter("ebbtide_policy_reload_failures", "Changed policies that were refused.")
+        self._loop_lag = seconds(LOOP_LATE.metric, "How late the event loop woke up, once a second.")
+        self._loop_blocks = counter(
+            LOOP_BLOCKED.metric.removesuffix("_total"), "Times that the event loop was blocked."
         )
         self._lasting = {
-            check: Gauge(
+            check: gauge(
                 check.metric,
                 f"{'Seconds for which' if check.limit else '1:'} {check.means}.",
                 ["partition"] if check.by_partition else [],
-                registry=registry,
             )
             for check in COUNTED
         }

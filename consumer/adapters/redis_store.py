@@ -8,7 +8,7 @@ from typing import Any
 from consumer.adapters import redis_scripts as scripts
 from consumer.adapters.redis_client import Command, connect
 from consumer.errors import ConfigurationError, LostPartitionError
-from consumer.ports import Chunk, Header, Headers, Logged, UserState, View
+from consumer.records import Chunk, Header, Headers, Logged, UserState, View
 
 _FILL_USERS = 250  # in one script: more are slower, and others have to wait
 _UNFINISHED_EXPIRE_S = 3_600

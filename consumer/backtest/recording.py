@@ -9,7 +9,7 @@ from consumer.backtest.history import Chronicle
 from consumer.batch import Slice, Stored, Worker
 from consumer.core.state import BINS, States
 from consumer.policy_tape import Tape
-from consumer.ports import Position, Step
+from consumer.records import Position, Step
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from consumer.core.packing import pack
 from consumer.core.state import BINS, COUNTS, MAX_DAYS, SUMS, empty_states
 from consumer.embedded import KafkaServer, RedisServer
 from consumer.errors import ConfigurationError, LostPartitionError, UnavailableError
-from consumer.ports import Changelog, Chunk, Logged, Message, Position, UserState
+from consumer.ports import Changelog
+from consumer.records import Chunk, Logged, Message, Position, UserState
 from support import Shop, shop_settings
 
 FIRST = Position("genesis", 10, 1_000, users=1, timers=2, partitions=3)

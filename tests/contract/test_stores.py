@@ -10,7 +10,8 @@ from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.redis_store import RedisStore
 from consumer.embedded import RedisServer
 from consumer.errors import LostPartitionError
-from consumer.ports import Chunk, Header, Logged, Position, StateStore, UserState, View
+from consumer.ports import StateStore
+from consumer.records import Chunk, Header, Logged, Position, UserState, View
 from support import unique
 
 ODD_NAMES = ("Zoë Ünïcode 客户 🛒", "with space\tand\nlines", "nul\0inside", "{0}:users", "*", "x" * 100_000, "-inf")

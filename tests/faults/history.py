@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from consumer.ports import Header, Position
+from consumer.records import Header, Position
 
 Where = tuple[str, int, int]  # topic, partition, offset
 Alert = Mapping[str, Any]

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from consumer.adapters.kafka_changelog import BARRIER_KEY, POSITION_KEY
 from consumer.core.packing import unpack
 from consumer.core.state import NO_TIME
-from consumer.ports import Position, Record
+from consumer.records import Position, Record
 from consumer.settings import Settings
 from faults.history import SeenAlert, SeenDeadLetter, SeenPosition, View, Where, name_of
 from support import Shop

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from consumer.ports import Record
+from consumer.records import Record
 from faults.checker import check
 from faults.history import History, Truth, Violation
 from faults.load import WATERMARK_DELAY_S

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumer.ports import Header, Logged, Position
+from consumer.records import Header, Logged, Position
 from faults.checker import check
 from faults.history import (
     ABORTED_READ,

@@ -16,7 +16,7 @@ from consumer.core.fold import Fate
 from consumer.core.packing import pack
 from consumer.core.state import NO_TIME, empty_states
 from consumer.messages import Origin
-from consumer.ports import NOT_BEGUN_MS, Record
+from consumer.records import NOT_BEGUN_MS, Record
 from consumer.settings import Settings
 from faults.history import Truth, name_of
 from schemas.dead_letter import RejectCode

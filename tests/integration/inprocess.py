@@ -32,9 +32,11 @@ from consumer.health import Health
 from consumer.messages import Messages, Origin
 from consumer.pipeline import Pipeline, World
 from consumer.policy_file import read_policy
-from consumer.ports import Record, Scorer, Telemetry
+from consumer.ports import Scorer
+from consumer.records import Record
 from consumer.scoring import Engine
 from consumer.settings import Settings
+from consumer.telemetry import Telemetry
 from support import Keyed, KnownCurve, Shop, by_id, remembering, watermarks_of
 
 THRESHOLDS = (0.5, 0.7)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 from consumer.adapters.kafka_source import KafkaSource
-from consumer.ports import Record
+from consumer.records import Record
 from consumer.settings import Settings
 from support import DEADLINE_S, until
 

@@ -19,7 +19,7 @@ from consumer.adapters.kafka_changelog import KafkaChangelog
 from consumer.adapters.kafka_source import KafkaSource
 from consumer.embedded import KafkaServer, RedisServer
 from consumer.errors import LostPartitionError, UnavailableError
-from consumer.ports import Message, Position
+from consumer.records import Message, Position
 from consumer.settings import Settings
 from support import Shop, shop_settings, until
 

@@ -14,7 +14,7 @@ from consumer.adapters.redis_client import connect
 from consumer.adapters.redis_store import RedisStore
 from consumer.embedded import EmbeddedValkey, RedisServer
 from consumer.errors import ConfigurationError, EbbtideError, LostPartitionError, UnavailableError
-from consumer.ports import Chunk, Header, Logged, Position, UserState, View
+from consumer.records import Chunk, Header, Logged, Position, UserState, View
 from support import unique
 
 USERS = [UserState("anna", b"A", 5), UserState("ben", b"B", 7), UserState("cleo", b"C", None)]

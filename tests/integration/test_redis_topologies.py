@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from consumer.adapters.redis_store import Keys, RedisStore
 from consumer.embedded import EmbeddedSentinel, EmbeddedValkey, EmbeddedValkeyCluster, ValkeyNode
 from consumer.errors import ConfigurationError, EbbtideError, LostPartitionError, UnavailableError
-from consumer.ports import Chunk, Header, Logged, Position, UserState, View
+from consumer.records import Chunk, Header, Logged, Position, UserState, View
 from support import unique, until
 
 PARTITIONS = range(12)

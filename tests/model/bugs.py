@@ -10,7 +10,7 @@ from consumer.commit import Claimed, Claimer, Committer
 from consumer.errors import LostPartitionError
 from consumer.owner import Owner
 from consumer.partitions import PartitionTask
-from consumer.ports import Header, Headers, Logged
+from consumer.records import Header, Headers, Logged
 from consumer.working_set import WorkingSet
 from model.world import World
 

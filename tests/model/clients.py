@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from consumer.errors import LostPartitionError, UnavailableError
-from consumer.ports import Chunk, Logged, Message, Position, Record, UserState
+from consumer.records import Chunk, Logged, Message, Position, Record, UserState
 from model.wire import Kind, Wire
 from model.world import World, Writer, now
 

@@ -12,7 +12,7 @@ from consumer.health import Health
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, Rules
 from consumer.pipeline import World as Ports
-from consumer.ports import Telemetry
+from consumer.telemetry import Telemetry
 from model.clients import ChangelogClient, SourceClient, StoreClient
 from model.shop import START_MS, ShopWorker
 from model.truth import CRASHED, require

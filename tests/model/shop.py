@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from consumer.batch import Slice, Stored
 from consumer.core.events import ERASE
 from consumer.errors import DamagedViewError
-from consumer.ports import Message, Position, Record, Step, UserState
+from consumer.records import Message, Position, Record, Step, UserState
 
 START_MS = 1_700_000_000_000
 APART_MS, SILENCE_MS = 1_000, 1_500  # between two events of a partition; until a silence timer fires

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from consumer.adapters.memory import MemoryChangelog
 from consumer.adapters.memory_store import MemoryStore, _Partition
-from consumer.ports import NOT_BEGUN_MS, Message, Position, UserState
+from consumer.records import NOT_BEGUN_MS, Message, Position, UserState
 from model.shop import FORGET, GARBLED, Event, Script, due_ms, message, outcomes, time_ms
 
 CRASHED = "the service goes on"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from consumer.adapters.memory import MemoryChangelog
 from consumer.adapters.memory_store import MemoryStore
 from consumer.errors import EbbtideError
-from consumer.ports import NOT_BEGUN_MS, Header, Logged, Message, Position, UserState
+from consumer.records import NOT_BEGUN_MS, Header, Logged, Message, Position, UserState
 from model.shop import FORGET, GARBLED, Script, due_ms, fold, message, records, state, time_ms
 from model.truth import Truth
 

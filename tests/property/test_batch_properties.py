@@ -13,7 +13,7 @@ from consumer.batch import Worker, decode_slices
 from consumer.core.alerts import AlertContext
 from consumer.core.decode import Limits
 from consumer.messages import Messages, Topics
-from consumer.ports import NOT_BEGUN_MS, Position, Record, Step, UserState
+from consumer.records import NOT_BEGUN_MS, Position, Record, Step, UserState
 from histories import DAY_MS, HOUR_MS, day, engine
 
 NOW_MS = day(4_000)

@@ -13,7 +13,7 @@ from consumer.core.alerts import AlertContext
 from consumer.core.decode import Limits
 from consumer.core.packing import unpack
 from consumer.messages import Messages, Topics, TriggerNote
-from consumer.ports import NOT_BEGUN_MS, Message, Position, Record, Step
+from consumer.records import NOT_BEGUN_MS, Message, Position, Record, Step
 from histories import HOUR_MS, day, engine
 
 NOW_MS = day(1_000)

@@ -11,7 +11,7 @@ from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
 from consumer.commit import Claimed, Claimer, ClaimRules, Committer, Ledger
 from consumer.errors import ConfigurationError, LostPartitionError, PartitionHeldError
-from consumer.ports import Header, Message, Position, Record, UserState
+from consumer.records import Header, Message, Position, Record, UserState
 
 PARTITIONS = 2
 INPUT = [(0, Record(offset, 0, b"a", b"{}")) for offset in range(10)]

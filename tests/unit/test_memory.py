@@ -5,7 +5,7 @@ import pytest
 from consumer.adapters import memory
 from consumer.adapters.memory import MemoryChangelog, MemorySource
 from consumer.errors import LostPartitionError
-from consumer.ports import Logged, Message, Position, Record, UserState
+from consumer.records import Logged, Message, Position, Record, UserState
 
 WRITTEN = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]  # partition and offset, in the order in which they were written
 GENESIS = "genesis"

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.core.alerts import AlertContext
 from consumer.messages import MAX_ORIGINAL_BYTES, Messages, Origin, Topics
-from consumer.ports import Record
+from consumer.records import Record
 
 MESSAGES = Messages(Topics(), AlertContext("m1", 30.0))
 

@@ -16,7 +16,7 @@ from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
 from consumer.messages import AlertNote
 from consumer.owner import CommitPace, Owner, Surroundings
-from consumer.ports import Message, Position, Record, Step, UserState
+from consumer.records import Message, Position, Record, Step, UserState
 
 INPUT = [(0, Record(offset, 0, b"a", b"{}")) for offset in range(10)]
 PACE = CommitPace(interval_ms=100, max_users=3, max_message_bytes=100)

@@ -6,7 +6,7 @@ import pytest
 
 from consumer.commit import Claimed
 from consumer.partitions import TRANSITIONS, Happening, PartitionTask, Phase
-from consumer.ports import Header, Position
+from consumer.records import Header, Position
 from consumer.working_set import WorkingSet
 
 FOUND = Claimed(Position("g", 7, 1_000), Header("g", 3, "k", 0, 0, 7, 1_000))

@@ -18,7 +18,7 @@ from consumer.health import Health
 from consumer.messages import Messages, Topics
 from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, Rules, World
-from consumer.ports import Headers, Message, Record
+from consumer.records import Headers, Message, Record
 from consumer.scoring import Engine
 from histories import day, engine
 from schemas.event import EventType

@@ -23,7 +23,7 @@ from consumer.owner import CommitPace
 from consumer.pipeline import Pipeline, Rules, World
 from consumer.policy_file import PolicyInForce, load_policy
 from consumer.policy_watch import PolicyWatch
-from consumer.ports import Message, Record
+from consumer.records import Message, Record
 from consumer.settings import DEFAULT_MODEL_DIR
 from histories import day, engine
 from schemas.alert import RetentionAlert

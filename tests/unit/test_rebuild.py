@@ -10,8 +10,8 @@ from consumer import rebuild
 from consumer.adapters.memory import MemoryChangelog
 from consumer.adapters.memory_store import MemoryStore
 from consumer.adapters.metrics import Metrics
-from consumer.ports import Chunk, Header, Logged, Position, UserState
 from consumer.rebuild import Rebuild
+from consumer.records import Chunk, Header, Logged, Position, UserState
 
 USERS = 12_000  # the changelog is read in chunks of 5,000
 PROGRESS = "ebbtide_rebuild_progress_ratio"

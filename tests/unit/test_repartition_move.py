@@ -9,7 +9,7 @@ import pytest
 from consumer.adapters.kafka import partition_of
 from consumer.adapters.memory import MemoryChangelog
 from consumer.errors import ConfigurationError, EbbtideError, LostPartitionError
-from consumer.ports import NOT_BEGUN_MS, Logged, Message, Position, UserState
+from consumer.records import NOT_BEGUN_MS, Logged, Message, Position, UserState
 from consumer.repartition_move import Move, Waiting, Written, last_positions, refuse, waiting
 from consumer.repartition_plan import Drafts, InputNow, Plan, Split, kept_for
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from consumer.ports import Header, Logged, Position, View
+from consumer.records import Header, Logged, Position, View
 from consumer.resolve import RESOLUTIONS, Outcome, resolve
 
 POSITION = Position("g", 100, 5_000, users=3, timers=2, partitions=4)

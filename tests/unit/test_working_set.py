@@ -1,6 +1,6 @@
 """What a partition has changed since its last commit."""
 
-from consumer.ports import Header, Message, Position, Step, UserState
+from consumer.records import Header, Message, Position, Step, UserState
 from consumer.working_set import WorkingSet, due_users
 
 START = Position("g", 0, -1)
