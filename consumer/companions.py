@@ -16,11 +16,22 @@ SOFTWARE_ERROR = 70  # exit code of a process that could not even end in order
 PATIENCE_S = 30.0  # beyond the time that a stop may take
 
 
+def end_within(drain_timeout_s: float, why: str) -> None:
+    """Leave at once should the process still be there when it must long have ended in order."""
+    patience_s = drain_timeout_s + PATIENCE_S
+    asyncio.get_running_loop().call_later(patience_s, _end_now, patience_s, why)
+
+
+def _end_now(after_s: float, why: str) -> None:
+    log.error("it does not come to an end: leaving at once", after_s=after_s, why=why)
+    os._exit(SOFTWARE_ERROR)
+
+
 class Companions:
     """Runs them; the first error of any sets `stop`, and is raised once the main loop has ended."""
 
     def __init__(self, stop: asyncio.Event, drain_timeout_s: float) -> None:
-        self._stop, self._patience_s = stop, drain_timeout_s + PATIENCE_S
+        self._stop, self._drain_timeout_s = stop, drain_timeout_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
 
@@ -48,7 +59,7 @@ class Companions:
             log.error("stopping", why=str(error) or repr(error))
             self._failure = error
             self._stop.set()
-            asyncio.get_running_loop().call_later(self._patience_s, self._end_now)
+            end_within(self._drain_timeout_s, str(error) or repr(error))
 
     async def __aenter__(self) -> "Companions":
         return self
@@ -63,7 +74,3 @@ class Companions:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
-
-    def _end_now(self) -> None:
-        log.error("it does not come to an end: leaving at once", after_s=self._patience_s, why=str(self._failure))
-        os._exit(SOFTWARE_ERROR)

@@ -288,13 +288,3 @@ class Owner:
         for message in messages:
             if message.note is not None:
                 message.note.tell(self._telemetry, now_ms)
-
-    # States in memory.
-
-    def known(self, users: Mapping[int, Iterable[str]]) -> dict[int, dict[str, bytes]]:
-        """By partition, the states of those users that the store may not have yet."""
-        found = {}
-        for partition, names in users.items():
-            changed = self.work(partition).changed()
-            found[partition] = {name: changed[name].value for name in names if name in changed}
-        return found

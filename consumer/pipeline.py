@@ -1,27 +1,26 @@
 """The main loop: poll, decode, load, fold, score, decide, commit; then the silence timers, on the same path."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from secrets import token_hex
 from typing import TypeVar
 
-from consumer.batch import Slice, Stored, Worker, decode_slices
+from consumer.batch import Slice, Worker, decode_slices
 from consumer.commit import Claimer, ClaimRules, Committer, Ledger
 from consumer.core.decode import Limits
 from consumer.errors import DamagedViewError, LostPartitionError, UnavailableError
 from consumer.health import Health
+from consumer.loading import Loader
 from consumer.owner import CommitPace, Owner, Surroundings
 from consumer.partitions import PartitionTask
 from consumer.ports import Changelog, Clock, Source, StateStore
-from consumer.records import Headers, Record, Step
+from consumer.records import Record, Step
 from consumer.retry import Retrier
 from consumer.telemetry import Telemetry
 from consumer.watch_facts import Standing
-from consumer.working_set import due_users
 
 T = TypeVar("T")
 
@@ -67,7 +66,6 @@ class Pipeline:
     ) -> None:
         self._world, self._worker, self._rules, self._health = world, worker, rules, health
         self._giving_up = asyncio.Event()
-        self._retry = Retrier(health, rules.retry_max_s, self._giving_up)
         ledger = Ledger(world.source, world.changelog, world.store)
         self._owner = Owner(
             Surroundings(world.source, world.clock, world.telemetry, health),
@@ -76,6 +74,8 @@ class Pipeline:
             rules.pace,
             rules.retry_max_s,
         )
+        retry = Retrier(health, rules.retry_max_s, self._giving_up)
+        self._stored = Loader(self._owner, world.store, retry, world.telemetry)
         self._computing = ThreadPoolExecutor(1, "compute")  # of several each would come to keep as much memory
         self._working = asyncio.Lock()  # held while a micro-batch is under way: what a revocation waits for
         self._looked_ms = 0  # when timers were looked at last
@@ -192,7 +192,7 @@ class Pipeline:
 
     async def _process_events(self, batch: Mapping[int, Slice]) -> None:
         self._world.telemetry.batch(sum(len(part.records) for part in batch.values()))
-        stored = await self._load({partition: part.decoded.users for partition, part in batch.items()})
+        stored = await self._stored.load({partition: part.decoded.users for partition, part in batch.items()})
         batch = {partition: batch[partition] for partition in stored}
         if not batch:
             return
@@ -210,51 +210,14 @@ class Pipeline:
         """Fire what is due, up to a bound per partition, so that events keep flowing; where anything was."""
         self._looked_ms = self._now_ms()
         until_ms = {task.partition: self._time_reached_ms(task, idle) for task in self._owner.live()}
-        due = await self._due(until_ms)
+        due = await self._stored.due(until_ms, self._rules.max_due_users)
         self._world.telemetry.timers_due(sum(map(len, due.values())))
-        stored = await self._load(due)
+        stored = await self._stored.load(due)
         due = {partition: due[partition] for partition in stored}
         if due:
             stand = self._owner.positions(due)
             await self._take_in(lambda: self._worker.on_silence(due, stored, stand, until_ms, self._now_ms()))
         return {*due}
-
-    async def _due(self, until_ms: dict[int, int]) -> dict[int, list[str]]:
-        """Users whose timers are due, by partition that has any; asking also tells whether the store is in place."""
-        limit = self._rules.max_due_users
-        while until_ms := self._owner.live_of(until_ms):
-            changed = {each: self._owner.work(each).changed() for each in until_ms}
-            most = limit + max(map(len, changed.values()))
-            found = await self._ask(until_ms, partial(self._world.store.due, until_ms, limit=most))
-            if found is not None:
-                due = {each: due_users(names, changed[each], until_ms[each], limit) for each, names in found.items()}
-                return {partition: users for partition, users in due.items() if users}
-        return {}
-
-    async def _load(self, users: Mapping[int, list[str]]) -> Stored:
-        """States by partition, those from memory that the store may not have yet; partitions in doubt are left out."""
-        with self._world.telemetry.stage("load"):
-            while users := self._owner.live_of(users):
-                known = self._owner.known(users)
-                missing = {each: [name for name in names if name not in known[each]] for each, names in users.items()}
-                loaded = await self._ask(users, partial(self._world.store.load, missing))
-                if loaded is not None:
-                    users = self._owner.live_of(users)  # a commit may have failed meanwhile
-                    return {each: _merged(names, known[each], loaded[each]) for each, names in users.items()}
-        return {}
-
-    async def _ask(self, partitions: Collection[int], ask: Callable[[Headers], Awaitable[T]]) -> T | None:
-        """The store's answer for partitions where they stand; None if that was not sure: ask again for those left.
-
-        A commit that ended meanwhile has moved the store itself, which is no reason for doubt.
-        """
-        before = self._owner.headers(partitions)
-        try:
-            return await self._retry("redis", lambda: ask(self._owner.headers(partitions)))
-        except LostPartitionError as doubt:
-            unmoved = [each for each in self._owner.live_of(before) if self._owner.work(each).headers() == before[each]]
-            self._owner.doubt(doubt, among=unmoved)
-            return None
 
     async def _take_in(self, compute: Callable[[], list[Step]]) -> None:
         """Compute in a worker thread; a partition that came into doubt meanwhile is left out."""
@@ -302,9 +265,3 @@ class Pipeline:
 
     def _now_ms(self) -> int:
         return self._world.clock.now_ms()
-
-
-def _merged(names: list[str], known: Mapping[str, bytes], loaded: list[bytes | None]) -> list[bytes | None]:
-    """The states of `names`: of those not known, in order, the loaded ones."""
-    rest = iter(loaded)
-    return [known[name] if name in known else next(rest) for name in names]

@@ -16,7 +16,7 @@ from consumer.adapters.redis_store import RedisStore
 from consumer.adapters.topics import topic_problems
 from consumer.assembly import build_rules, build_worker, with_policy
 from consumer.batch import Worker
-from consumer.companions import Companions
+from consumer.companions import Companions, end_within
 from consumer.errors import ConfigurationError, UnavailableError
 from consumer.health import Health
 from consumer.loop_guard import LoopGuard
@@ -36,8 +36,13 @@ async def run_service(settings: Settings) -> None:
     Raises `ConfigurationError` for what only a person can mend, `RestartNeededError` for what only a new process can.
     """
     stop = asyncio.Event()
+
+    def told(number: signal.Signals) -> None:
+        stop.set()
+        end_within(settings.drain_timeout_s, f"{number.name} was received")
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told, number)
     metrics = Metrics()
     worker = build_worker(settings, metrics)
     metrics.watch_drift(worker.engine.drift)

@@ -4,20 +4,32 @@ import asyncio
 from typing import Any
 
 Task = asyncio.Future[Any]
-_AGAIN_S = 2.0
+_AGAIN_S = 6.0  # longer than a client may take to stop
 
 
 async def ended(*tasks: Task | None, again_s: float = _AGAIN_S) -> None:
     """Cancel what still runs, and wait until it has ended, however.
 
-    More than once: `asyncio.wait_for` of Python 3.11, with which aiokafka awaits answers, loses a cancellation that
-    comes together with the answer.
+    More than once: `asyncio.wait_for` of Python 3.11, with which redis-py sends commands, loses a cancellation that
+    comes together with what it waits for.
     """
     running = {task for task in tasks if task is not None}
+    for task in running:
+        unasked(task)
     while running:
         for task in running:
             task.cancel()
-        _, running = await asyncio.wait(running, timeout=again_s)
+        try:
+            _, running = await asyncio.wait(running, timeout=again_s)
+        except asyncio.CancelledError:  # nobody will wait for them, so nobody would cancel them again
+            for task in running:
+                task.cancel()
+            raise
+
+
+def unasked(task: Task) -> None:
+    """Nobody will ask for its error: it is none of the event loop's either."""
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def done_before(event: asyncio.Event, *tasks: Task) -> bool:

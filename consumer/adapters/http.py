@@ -9,6 +9,8 @@ from consumer.adapters.metrics import CONTENT_TYPE, Metrics
 from consumer.errors import ConfigurationError
 from consumer.health import Health
 
+_SHUTDOWN_S = 2.0  # for answers that somebody does not read
+
 
 class HttpServer:
     """Listens from `start` to `close`."""
@@ -19,7 +21,7 @@ class HttpServer:
         app.router.add_get("/metrics", self._exposition)
         app.router.add_get("/healthz", self._answer(health.why_not_healthy))
         app.router.add_get("/readyz", self._answer(health.why_not_ready))
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_S)
 
     async def start(self, host: str, port: int) -> str:
         """Returns the base URL; raises `ConfigurationError` if the address cannot be had."""

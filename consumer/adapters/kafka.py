@@ -8,7 +8,6 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -27,6 +26,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from consumer.errors import ConfigurationError, EbbtideError, LostPartitionError, UnavailableError
 from consumer.settings import Settings
+from consumer.tasks import unasked
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_BATCH_BYTES = MAX_MESSAGE_BYTES // 8  # of small records that are sent together
@@ -145,15 +145,12 @@ async def start_client(start: Callable[[], Awaitable[None]], stop: Callable[[], 
         try:
             await start()
         except BaseException:
-            await _stopped(stop)
+            await stopped(stop)
             raise
 
 
-async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
-    """Disconnect."""
-    await _stopped(client.stop)
-
-
-async def _stopped(stop: Callable[[], Awaitable[None]]) -> None:
-    """Without a broker a stop may take for ever, or end in a stray cancellation (aiokafka 0.14)."""
-    await asyncio.wait([asyncio.ensure_future(stop())], timeout=STOP_TIMEOUT_S)
+async def stopped(stop: Callable[[], Awaitable[None]]) -> None:
+    """Disconnect: without a broker it may take for ever, or end in a stray cancellation (aiokafka 0.14)."""
+    stopping = asyncio.ensure_future(stop())
+    unasked(stopping)
+    await asyncio.wait([stopping], timeout=STOP_TIMEOUT_S)

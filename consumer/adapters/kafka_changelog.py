@@ -38,7 +38,7 @@ class KafkaChangelog:
         await asyncio.gather(*(self.release(partition) for partition in [*self._writers]))
         await self._readers.close()
         if self._abandoning:
-            await asyncio.wait(self._abandoning)
+            await asyncio.wait(self._abandoning)  # each takes no longer than a client may
 
     async def fence(self, partition: int) -> None:
         """See `Changelog.fence`."""

@@ -1,5 +1,6 @@
 """Ranges of a partition, read with consumers that are kept for the next time: connecting takes longer than reading."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +8,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, stop_client
+from consumer.adapters.kafka import MAX_MESSAGE_BYTES, connection, start_client, stopped
 from consumer.errors import UnavailableError
 from consumer.settings import Settings
 
@@ -26,8 +27,7 @@ class Readers:
     async def close(self) -> None:
         """Disconnect those that are not in use."""
         idle, self._idle = self._idle, []
-        for consumer in idle:
-            await stop_client(consumer)
+        await asyncio.gather(*(stopped(consumer.stop) for consumer in idle))
 
     @asynccontextmanager
     async def reading(self, topic: str, partition: int) -> AsyncIterator["Reader"]:
@@ -41,12 +41,12 @@ class Readers:
             yield Reader(consumer, part, self._settings.kafka_transaction_timeout_ms / 1000)
             consumer.pause(part)
         except BaseException:
-            await stop_client(consumer)
+            await stopped(consumer.stop)
             raise
         if len(self._idle) < _MAX_IDLE:
             self._idle.append(consumer)
         else:
-            await stop_client(consumer)
+            await stopped(consumer.stop)
 
     async def _start(self) -> AIOKafkaConsumer:
         consumer = AIOKafkaConsumer(

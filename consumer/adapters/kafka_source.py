@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import OffsetOutOfRangeError
 
-from consumer.adapters.kafka import READ_ERRORS, REQUEST_TIMEOUT_MS, connection, start_client, stop_client, translated
+from consumer.adapters.kafka import READ_ERRORS, REQUEST_TIMEOUT_MS, connection, start_client, stopped, translated
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.records import Record
 from consumer.settings import Settings
@@ -19,6 +19,7 @@ MAX_POLL_INTERVAL_MS = 300_000
 FETCH_WAIT_MS = 100  # seeks, and questions about offsets, wait for the fetch that is under way
 NEWER_WAIT_MS = 5  # a fetch of records that are there takes less
 TELL_TIMEOUT_S = 2.0
+METADATA_TIMEOUT_S = 5.0  # a rebalance may have to wait for it
 _AT_ONCE_S = 0.002  # an answer so soon was there before
 METADATA_MAX_AGE_MS = 30_000  # how soon new partitions, or leaders of old ones, are noticed at the latest
 OnPartitions = Callable[[Collection[int]], Awaitable[None]]
@@ -81,7 +82,7 @@ class KafkaSource:
 
     async def close(self) -> None:
         """Leave the group, unless the membership is static."""
-        await stop_client(self._consumer)
+        await stopped(self._consumer.stop)
 
     async def check(self) -> None:
         """Raises `UnavailableError` when no broker answers."""
@@ -178,7 +179,10 @@ class KafkaSource:
 
     async def partitions(self) -> int:
         """See `Source.partitions`."""
-        if not await self._consumer._client.force_metadata_update():
+        with translated():
+            async with asyncio.timeout(METADATA_TIMEOUT_S):
+                answered = await self._consumer._client.force_metadata_update()
+        if not answered:
             raise UnavailableError("kafka", "no broker answers")
         found = self._consumer.partitions_for_topic(self._topic)
         if not found:

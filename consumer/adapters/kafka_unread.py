@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import for_code
 
-from consumer.adapters.kafka import connection, start_client, stop_client, translated
+from consumer.adapters.kafka import connection, start_client, stopped, translated
 from consumer.adapters.kafka_reader import Readers
 from consumer.records import Message
 from consumer.settings import Settings
@@ -26,7 +26,7 @@ async def members(settings: Settings) -> list[str]:
                 raise for_code(code)
         return [host.lstrip("/") for *_, host, _, _ in found]
     finally:
-        await admin.close()
+        await stopped(admin.close)
 
 
 async def retained(settings: Settings, topic: str, partitions: int, with_open: bool = True) -> list[tuple[int, int]]:
@@ -44,7 +44,7 @@ async def retained(settings: Settings, topic: str, partitions: int, with_open: b
             first, end = await consumer.beginning_offsets(parts), await consumer.end_offsets(parts)
         return [(int(first[part]), int(end[part])) for part in parts]
     finally:
-        await stop_client(consumer)
+        await stopped(consumer.stop)
 
 
 class UnreadInput:

@@ -9,10 +9,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ProducerClosed
 from aiokafka.structs import RecordMetadata
 
-from consumer.adapters.kafka import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, connection, start_client, stop_client
+from consumer.adapters.kafka import MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, connection, start_client, stopped
 from consumer.errors import UnavailableError
 from consumer.records import Message
 from consumer.settings import Settings
+from consumer.tasks import unasked
 
 KeyValue = tuple[bytes, bytes | None]
 
@@ -100,7 +101,7 @@ class Writer:
 
     async def stop(self) -> None:
         """Disconnect; nothing is under way."""
-        await stop_client(self._producer)
+        await stopped(self._producer.stop)
 
     def died_of(self) -> BaseException | None:
         """The error that ended the producer's background task, if one did."""
@@ -117,8 +118,8 @@ class Writer:
         sender.cancel()
         producer._message_accumulator.fail_all(ProducerClosed())
         for future in self._waited_for():
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody will ask for its error
-        await producer.client.close()
+            unasked(future)
+        await stopped(producer.client.close)
         await asyncio.wait([sender], timeout=1.0)
         sender.cancel()
 

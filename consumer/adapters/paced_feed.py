@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
 
-from consumer.adapters.kafka import connection, start_client, stop_client, translated
+from consumer.adapters.kafka import connection, start_client, stopped, translated
 from consumer.adapters.topics import partition_count
 from consumer.settings import Settings
 
@@ -45,7 +45,7 @@ async def feed(
         with translated():
             await _send(producer, records, topic, pace, on_sent)
     finally:
-        await stop_client(producer)
+        await stopped(producer.stop)
 
 
 async def _send(

@@ -14,7 +14,7 @@ from pathlib import Path
 import zstandard
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from consumer.adapters.kafka import connection, start_client, stop_client, translated
+from consumer.adapters.kafka import connection, start_client, stopped, translated
 from consumer.adapters.topics import partition_count
 from consumer.settings import Settings
 from schemas.compressed import open_content
@@ -103,7 +103,7 @@ async def _records(source: TopicRange, settings: Settings) -> AsyncGenerator[Con
                         if record.offset < ends[part]:
                             yield record
     finally:
-        await stop_client(consumer)
+        await stopped(consumer.stop)
 
 
 async def _bounds(

@@ -7,7 +7,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
-from consumer.adapters.kafka import connection, start_client, translated
+from consumer.adapters.kafka import connection, start_client, stopped, translated
 from consumer.adapters.kafka_topic_rules import TopicFacts, TopicPlan, plan, problems
 from consumer.errors import ConfigurationError
 from consumer.settings import Settings
@@ -56,7 +56,7 @@ class _Admin:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.close()
+        await stopped(self._client.close)
 
     async def existing(self) -> set[str]:
         with translated():

@@ -3,7 +3,7 @@
 All of them while none has left the 64. From then on whole blocks of 32 calendar days: days whose block has lost one
 are not read any more, so that 33 to 64 days are. If every new day pushed one out of what the model reads, all that is
 kept of the others would have to be computed again each time, since they have seen the one that left. Blocks begin with
-each user's own first day: those who come daily are not all read again on the same day.
+the (UTC) day of each user's first event: those who come daily are not all read again on the same day.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,7 @@
 """Tasks that nobody needs any more, and races against a deadline."""
 
 import asyncio
+import gc
 
 from consumer.tasks import done_before, ended
 
@@ -58,3 +59,45 @@ async def test_a_race_ends_with_the_event() -> None:
     assert not await done_before(event, slow)
     assert not slow.done()
     await ended(slow)
+
+
+async def test_nobody_is_told_of_an_error_that_nobody_asked_for() -> None:
+    """Neither of a task that had failed before, nor of one that fails when it is cancelled."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def failing() -> None:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            raise ValueError
+
+    tasks = [asyncio.create_task(failing()), asyncio.create_task(failing())]
+    await asyncio.wait(tasks[:1])
+    await ended(*tasks)
+    del tasks
+    gc.collect()
+    assert told == []
+
+
+async def test_who_is_cancelled_meanwhile_cancels_once_more() -> None:
+    """Nobody would wait for them any longer."""
+    cancellations = 0
+
+    async def deaf() -> None:
+        nonlocal cancellations
+        while cancellations < 2:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                cancellations += 1
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(ended(task))
+    await asyncio.sleep(0)
+    ending.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait([ending, task])
+    assert ending.cancelled()
+    assert cancellations == 2

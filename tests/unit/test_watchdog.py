@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from consumer import companions
 from consumer.adapters.metrics import Metrics
 from consumer.companions import Companions
 from consumer.loop_guard import PAUSE_S, Pulse, Verdict
@@ -358,3 +359,13 @@ async def test_an_error_of_the_main_loop_comes_first() -> None:
     with pytest.raises(ValueError, match="main"):
         await serve(beside)
     assert ended == [True]
+
+
+async def test_a_process_that_does_not_end_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to stop, or after an error: whatever waits for ever then, the orchestrator need not kill it."""
+    left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(companions.os, "_exit", left.set_result)
+    monkeypatch.setattr(companions, "PATIENCE_S", 0.01)
+    companions.end_within(0.0, "SIGTERM was received")
+    async with asyncio.timeout(10):
+        assert await left == companions.SOFTWARE_ERROR
