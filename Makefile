@@ -10,7 +10,7 @@ LOCKED := pyproject.toml requirements/build.in
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: $(DEMO) ## a real purchase log through the service, on an embedded Kafka and Valkey (ARGS=--keep leaves it running)
 	@$(BIN)/ebbtide demo $(ARGS)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
-from consumer.errors import ConfigurationError, EbbtideError
+from consumer.errors import ConfigurationError, EbbtideError, UnavailableError
 from consumer.extras import how_to_install
 from consumer.settings import Settings, load_settings
 from schemas.read_report import ReadReport
@@ -24,6 +24,7 @@ EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
 }  # fmt: skip
+_SETTING_OF = {"kafka": "kafka_bootstrap_servers", "topics": "kafka_bootstrap_servers", "redis": "redis_url"}
 Events = Annotated[
     Path,
     typer.Option(
@@ -41,7 +42,7 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except EbbtideError as error:
-            print(f"ebbtide: {error}", file=sys.stderr)
+            print(f"ebbtide: {error}{_where(error)}", file=sys.stderr)
             raise typer.Exit(WRONG_USE if isinstance(error, ConfigurationError) else FAILED) from error
         except OSError as error:
             print(f"ebbtide: {error}", file=sys.stderr)
@@ -54,6 +55,12 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(WRONG_USE) from error
 
     return run
+
+
+def _where(error: EbbtideError) -> str:
+    """What decides which server was asked."""
+    setting = _SETTING_OF.get(error.dependency) if isinstance(error, UnavailableError) else None
+    return f" (EBBTIDE_{setting.upper()} says which; `ebbtide config` shows it)" if setting else ""
 
 
 def shop_settings(timezone: str | None, **overrides: Any) -> Settings:

@@ -25,7 +25,7 @@ from schemas.read_report import ReadReport
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.96, 0.98)
 MOST_BUDGETS = 6
-MOST_BISECTIONS = 8
+MOST_BISECTIONS = 24
 SPENT = 0.9  # of a budget is near enough
 _STEPS = (1.0, 2.0, 5.0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, Secret, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,6 +25,16 @@ DEFAULT_FILE = Path("ebbtide.toml")
 MAX_S = 10 * 365 * 86_400
 _NO_ZONES = ("localtime", "posixrules")
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")  # org.apache.kafka.common.internals.Topic
+
+
+class SecretUrl(Secret[str]):
+    """A URL that is shown without user and password, which may stand before an @ or among the parameters."""
+
+    def _display(self) -> str:
+        scheme, is_url, rest = self.get_secret_value().partition("://")
+        _, at, where = rest.rpartition("@")
+        server, query, _ = where.partition("?")
+        return f"{scheme}://{'***@' if at else ''}{server}{'?***' if query else ''}" if is_url else "***"
 
 
 class Settings(BaseSettings):
@@ -65,8 +75,8 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Changed users per partition held in memory; then processing waits for the commit."
     )
 
-    redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"),
+    redis_url: SecretUrl = Field(
+        SecretUrl("redis://localhost:6379/0"),
         description=(
             "redis://host:port/db, redis+sentinel://host:port,host:port/master/db, redis+cluster://host:port; "
             "rediss… with TLS; may hold user:password@."

@@ -68,7 +68,7 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
             f"{alert.risk_curve[0].churn_probability:.0%} → {alert.churn_probability:.0%}",
-            f"{alert.silence_days:.0f} d",
+            f"{int(alert.silence_days) + 1} d",  # since the last active day, as the reasons count
             f"{alert.features['total_target_events'] or 0:.0f}×",
             "–" if gap is None else f"{gap:.0f} d",
             "nothing: control" if alert.control_group else actions,

@@ -19,7 +19,7 @@ class Rhythm:
 
     affected: np.ndarray  # bool: silent for longer than is usual
     usual_silence_days: np.ndarray  # mean and two spreads of the gaps: what is longer is no chance
-    target_silence_days: np.ndarray  # since the end of the last target day; where there is none, of the last own one
+    target_days_ago: np.ndarray  # int64: days since the last target day; where there is none, since the last own one
     gap_days: np.ndarray  # mean gap between target days
     is_own: np.ndarray  # bool: the customer's own gaps, else the shop's
     own_days: np.ndarray  # int64: kept days up to the last on which the customer did something
@@ -32,7 +32,7 @@ class Rhythm:
     @property
     def facts(self) -> dict[str, np.ndarray]:
         """What a sentence needs."""
-        return {"silent_days": self.target_silence_days, "gap_days": self.gap_days, "is_own": self.is_own}
+        return {"silent_days": self.target_days_ago, "gap_days": self.gap_days, "is_own": self.is_own}
 
 
 def rhythm_of(past: Past, target_days: np.ndarray, baseline: Baseline) -> Rhythm:
@@ -44,12 +44,13 @@ def rhythm_of(past: Past, target_days: np.ndarray, baseline: Baseline) -> Rhythm
     usual = np.where(is_own, mean + _SPREADS * spread, baseline.long_gap_days)
     last_day = past.states.last_day(np.arange(len(mean))).astype(np.int64)
     has_own = past.own.any(axis=1)
-    silent = past.silence_days + np.where(has_own, last_day - past.last_own_day, 0)
+    last_own = np.where(has_own, past.last_own_day, last_day)
+    silent = past.silence_days + last_day - last_own
     last_target = latest(past.day, target_days)
     return Rhythm(
         affected=has_own & (silent > usual),
         usual_silence_days=usual,
-        target_silence_days=np.where(last_target > 0, past.silence_days + last_day - last_target, silent),
+        target_days_ago=past.as_of_day - np.where(last_target > 0, last_target, last_own),
         gap_days=mean,
         is_own=is_own,
         own_days=np.where(past.own, np.arange(1, MAX_DAYS + 1), 0).max(axis=1),

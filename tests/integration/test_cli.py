@@ -134,12 +134,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_secrets_are_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
-    """Neither the password in the Redis URL nor that of SASL is ever shown."""
+    """Neither the password in the Redis URL nor that of SASL is ever shown; which server it is, is."""
     command = config(
         tmp_path,
         monkeypatch,
         *arguments,
-        EBBTIDE_REDIS_URL="redis://reader:s3cret@host:6379/0",
+        EBBTIDE_REDIS_URL="redis://reader:s3cret@host:6379/0?sentinel_password=s3cret",
         EBBTIDE_KAFKA_SECURITY_PROTOCOL="SASL_SSL",
         EBBTIDE_KAFKA_SASL_USERNAME="shop",
         EBBTIDE_KAFKA_SASL_PASSWORD="s3cret",
@@ -147,6 +147,7 @@ def test_secrets_are_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arg
     assert (command.code, command.err) == (0, "")
     assert "s3cret" not in command.out
     assert "shop" in command.out
+    assert "redis://***@host" in command.out
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_training_without_torch_names_the_extra(command: str, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "torch", None)
     done = invoked("train", "pretrain") if command == "pretrain" else finetuned("log.csv")
     assert (done.exit_code, done.stdout) == (2, "")
-    install = f"{sys.executable} -m pip install '.[train]'"
+    install = f"{sys.executable} -m pip install -e '.[train]'"
     assert done.stderr == f"ebbtide: this needs torch: in the checkout, {install}\n"
 
 

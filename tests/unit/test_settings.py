@@ -61,3 +61,19 @@ def test_a_misspelt_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EBBTIDE_KAFKA_BOOTSTRAP_SERVER", "x:1")
     with pytest.raises(ConfigurationError, match="did you mean EBBTIDE_KAFKA_BOOTSTRAP_SERVERS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("rediss://reader:hush@host:6379/0", "rediss://***@host:6379/0"),
+        ("redis+sentinel://:hu?sh@a:1,b:2/shop/0?sentinel_password=hush", "redis+sentinel://***@a:1,b:2/shop/0?***"),
+        ("redis://host?password=hu@sh", "redis://***@sh"),
+        ("reader:hush@host:6379", "***"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    """So that one sees which server is asked, wherever the password stands."""
+    assert str(load_settings(redis_url=url).redis_url) == shown
+    assert "hush" not in repr(load_settings(redis_url=url))
