@@ -20,8 +20,7 @@ from consumer.adapters.metrics import Metrics
 from consumer.assembly import build_worker
 from consumer.core.calendar import DAY_MS
 from consumer.core.drift import Drift, DriftRules
-from consumer.core.events import Events
-from consumer.core.fold import PURCHASE
+from consumer.core.events import PURCHASE, Events
 from consumer.core.outcomes import is_drawn
 from consumer.core.policy import Policy
 from consumer.core.state import NO_TIME, States, empty_states

@@ -9,9 +9,10 @@ from consumer.core.actions import choose
 from consumer.core.alerts import Evidence, gather_evidence
 from consumer.core.baseline import Baseline
 from consumer.core.conduct import Conduct
+from consumer.core.day_sums import NEGATIVE_SENTIMENT
 from consumer.core.drift import Drift
 from consumer.core.events import ERASE, KIND_OF, Events
-from consumer.core.fold import NEGATIVE_SENTIMENT, FoldRules, Opened, open_runs
+from consumer.core.fold import FoldRules, Opened, open_runs
 from consumer.core.gate import Gate
 from consumer.core.outcomes import OutcomeRules, Outcomes, drawn, is_drawn, sample, set_timers, settle, watch
 from consumer.core.policy import Decisions, Policy

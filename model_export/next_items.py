@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from consumer.core.calendar import Calendar
-from consumer.core.fold import PURCHASE, FoldRules
+from consumer.core.events import PURCHASE
+from consumer.core.fold import FoldRules
 from model_export.reading import read_columns
 from schemas.event import MAX_TIME_MS
 from schemas.files import EventFileError

@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from consumer.core.decode import decode
-from consumer.core.events import KIND_OF, Events
+from consumer.core.events import PURCHASE, Events
 from consumer.core.fold import FoldRules
-from schemas.event import MAX_TIME_MS, EventType
+from schemas.event import MAX_TIME_MS
 from schemas.files import EventFileError, numbered_events, useless_file
 from schemas.read_report import ReadReport, local_time
 
-_PURCHASE = KIND_OF[EventType.PURCHASE]
 _ROWS_AT_ONCE = 20_000
 Numbered = list[tuple[int, bytes, bytes]]  # (line, key, value)
 
@@ -92,7 +91,7 @@ def _note_used(events: Events, report: ReadReport) -> None:
     latest_ms = np.maximum.accumulate(np.array([*_known(report.last_ms), *time_ms], np.int64))
     report.out_of_order += int((time_ms < latest_ms[-len(time_ms) :]).sum())
     report.used += len(events)
-    report.purchases += int((events.kind == _PURCHASE).sum())
+    report.purchases += int((events.kind == PURCHASE).sum())
     report.first_ms = min([int(time_ms.min()), *_known(report.first_ms)])
     report.last_ms = int(latest_ms[-1])
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 
 from consumer.core.calendar import MINUTE_MS, Calendar
+from consumer.core.day_sums import NEGATIVE_SENTIMENT, SESSION_GAP_MS
 from consumer.core.events import KIND_OF
-from consumer.core.fold import NEGATIVE_SENTIMENT, SESSION_GAP_MS
 from model_export.simulate import Simulated
 from schemas.event import EventType
 

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from consumer.core.day_sums import NEGATIVE_SENTIMENT
 from consumer.core.events import KINDS
-from consumer.core.fold import NEGATIVE_SENTIMENT
 from model_export.simulate_events import EventColumns
 from schemas.event import EventType
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from consumer.core.events import Events
+from consumer.core.events import PURCHASE, Events
 from consumer.core.features import WINDOWS_DAYS, rolling
-from consumer.core.fold import PURCHASE, Fate, FoldRules, fold
+from consumer.core.fold import Fate, FoldRules, fold
 from consumer.core.state import empty_states
 from model_export.data import Log
 from model_export.reading import read_columns

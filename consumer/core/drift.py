@@ -22,6 +22,7 @@ from schemas.reference import Reference
 
 SCORE: Final = "churn_probability"
 _WINDOWS_DAYS: Final = (30, 90)
+_IN_WINDOWS: Final = ("purchases", "views", "spend", "discount", "mean_sentiment")
 _AS_ROLLING: Final = (
     "days_since_last_purchase", "purchases_30d", "purchases_90d", "purchase_gap_mean_days", "views_30d",
     "mean_sentiment_90d",
@@ -133,7 +134,7 @@ def binned(values: np.ndarray, edges: tuple[float, ...], weight: np.ndarray | No
 def features_of(states: States) -> dict[str, np.ndarray]:
     """`FEATURES` of each user on the last active day so far; float64 (U,) each, NaN where not defined."""
     day = states.last_day(np.arange(len(states))).astype(np.int64)
-    features = rolling(states, day, _WINDOWS_DAYS)
+    features = rolling(states, day, _WINDOWS_DAYS, _IN_WINDOWS)
     spend, discount, purchases = (features[f"{name}_90d"] for name in ("spend", "discount", "purchases"))
     return {
         **{name: features[name] for name in _AS_ROLLING},

@@ -9,6 +9,7 @@ from schemas.event import EventType
 
 KINDS = tuple(EventType)
 KIND_OF = {event_type: code for code, event_type in enumerate(KINDS)}
+PURCHASE = KIND_OF[EventType.PURCHASE]
 ERASE = -1  # a tombstone: forget the user
 
 

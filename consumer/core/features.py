@@ -11,6 +11,11 @@ from consumer.core.trends import TREND_NAMES, through
 
 FEATURE_VERSION: Final = 2
 WINDOWS_DAYS: Final = (1, 7, 30, 90)
+IN_WINDOWS: Final = (
+    "active_days", "events", "sessions", "views", "searches", "cart_adds", "checkouts", "purchases", "spend",
+    "discount", "dwell_s", "refunds", "refunded", "reviews", "negative_texts", "tickets",
+    "email_opens", "campaign_contacts", "mean_sentiment", "refund_rate", "cart_abandonment",
+)  # fmt: skip
 
 _LOG_COUNTS = (
     "events", "sessions", "views", "searches", "cart_adds", "cart_removals", "checkouts", "purchases", "refunds",
@@ -93,45 +98,55 @@ def _shifted(before_first: np.ndarray, day: np.ndarray) -> np.ndarray:
     return np.concatenate((before_first.astype(np.int64)[:, None], day[:, :-1]), axis=1)
 
 
-def rolling(states: States, as_of_day: np.ndarray, windows_days: Sequence[int] = WINDOWS_DAYS) -> dict[str, np.ndarray]:
+def rolling(
+    states: States,
+    as_of_day: np.ndarray,
+    windows_days: Sequence[int] = WINDOWS_DAYS,
+    names: Sequence[str] = IN_WINDOWS,
+) -> dict[str, np.ndarray]:
     """Named rolling features of each user as of the end of local day `as_of_day` (U,); float64 (U,) each.
 
-    Windows of `windows_days` end with `as_of_day` and are exact to the day over the kept 64 active days.
-    NaN means: not defined for this user (for example a mean gap with fewer than two purchase days).
+    Windows of `windows_days` end with `as_of_day` and are exact to the day over the kept 64 active days; of each there
+    are `names`. NaN means: not defined for this user (for example a mean gap with fewer than two purchase days).
     """
     kept = np.arange(MAX_DAYS) < states.header["days"].astype(np.int64)[:, None]
     day = states.days["day"].astype(np.int64)
     age = np.where(kept, as_of_day[:, None] - day, -1)
     features: dict[str, np.ndarray] = _recency(states, age, kept)
     for window in windows_days:
-        inside = (age >= 0) & (age < window)
-        features |= {f"{name}_{window}d": value for name, value in _window(states.days, inside).items()}
+        inside = _Window(states.days, (age >= 0) & (age < window))
+        features |= {f"{name}_{window}d": inside.feature(name) for name in names}
     return features | _rhythm(states, kept & (age >= 0))
-
-
-def _total(days: np.ndarray, name: str, inside: np.ndarray) -> np.ndarray:
-    return np.where(inside, days[name], 0).sum(axis=1, dtype=np.float64)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
 
 
-def _window(days: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
-    total = {
-        name: _total(days, name, inside)
-        for name in ("events", "sessions", "views", "searches", "cart_adds", "checkouts", "purchases", "spend",
-                     "discount", "dwell_s", "refunds", "refunded", "reviews", "negative_texts", "tickets",
-                     "email_opens", "campaign_contacts")
-    }  # fmt: skip
-    abandoned = np.maximum(total["cart_adds"] - total["purchases"], 0)
-    return {
-        "active_days": inside.sum(axis=1, dtype=np.float64),
-        **total,
-        "mean_sentiment": _ratio(_total(days, "sentiment", inside), _total(days, "opinions", inside)),
-        "refund_rate": _ratio(total["refunds"], total["purchases"]),
-        "cart_abandonment": _ratio(abandoned, total["cart_adds"]),
-    }
+class _Window:
+    """Days within a window, a mask (U, 64), and what they come to."""
+
+    def __init__(self, days: np.ndarray, inside: np.ndarray) -> None:
+        self._days, self._inside = days, inside
+        self._totals: dict[str, np.ndarray] = {}
+
+    def feature(self, name: str) -> np.ndarray:
+        """Float64 (U,)."""
+        if name == "active_days":
+            return self._inside.sum(axis=1, dtype=np.float64)
+        if name == "mean_sentiment":
+            return _ratio(self._total("sentiment"), self._total("opinions"))
+        if name == "refund_rate":
+            return _ratio(self._total("refunds"), self._total("purchases"))
+        if name == "cart_abandonment":
+            added = self._total("cart_adds")
+            return _ratio(np.maximum(added - self._total("purchases"), 0), added)
+        return self._total(name)
+
+    def _total(self, name: str) -> np.ndarray:
+        if name not in self._totals:
+            self._totals[name] = np.where(self._inside, self._days[name], 0).sum(axis=1, dtype=np.float64)
+        return self._totals[name]
 
 
 def _recency(states: States, age: np.ndarray, kept: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from consumer.core.calendar import DAY_MS, Calendar
+from consumer.core.day_sums import SESSION_GAP_MS
 from consumer.core.decode import Decoded, decode
 from consumer.core.events import KIND_OF, Events
 from consumer.core.features import TOKEN_NAMES, rolling, tokens
-from consumer.core.fold import SESSION_GAP_MS, Fate, FoldRules, fold
+from consumer.core.fold import Fate, FoldRules, fold
 from consumer.core.state import COUNTS, MAX_DAYS, NO_DAY, SUMS, States, empty_states
 from model_export.shops import Shop, draw_shop
 from model_export.simulate import Simulated, simulate
