@@ -85,7 +85,7 @@ def alone(plan: Plan) -> list[Panel]:
         Panel("History", "active days of every user", [
             Curve.of("remembered", [(days, cpu_us) for days, cpu_us, _ in histories], FLAT),
             Curve.of("never remembered", [(days, cpu_us) for days, _, cpu_us in histories]),
-            Curve.of("remembered, a day on which all are read again", dearest),
+            Curve.of("the day on which all are read again", dearest),
         ]),
         Panel("Micro-batch", "events", [Curve.of("", batches)]),
     ]  # fmt: skip

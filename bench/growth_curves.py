@@ -83,7 +83,7 @@ class Panel:
         axes.set_yticks(_COSTS_US, [f"{cost:,}" for cost in _COSTS_US])
         axes.minorticks_off()
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc="upper right")
+            axes.legend(loc="upper right", fontsize="small")
 
 
 def draw(panels: Sequence[Panel], figure: Figure) -> None:
