@@ -140,13 +140,20 @@ def translated() -> Iterator[None]:
 
 
 async def start_client(start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]) -> None:
-    """Connect, leaving nothing open on failure; raises `UnavailableError` when no broker answers."""
-    with translated():
-        try:
-            await start()
-        except BaseException:
-            await stopped(stop)
-            raise
+    """Connect, leaving nothing open on failure; raises `UnavailableError` when no broker answers.
+
+    aiokafka 0.14 loses the connection that it was making when it is cancelled: it is let come to an end before.
+    """
+    starting = asyncio.ensure_future(start())
+    unasked(starting)
+    try:
+        with translated():
+            await asyncio.shield(starting)
+    except BaseException:
+        await asyncio.wait([starting], timeout=STOP_TIMEOUT_S)
+        starting.cancel()
+        await stopped(stop)
+        raise
 
 
 async def stopped(stop: Callable[[], Awaitable[None]]) -> None:
