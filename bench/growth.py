@@ -111,9 +111,8 @@ def table(panels: Sequence[Panel]) -> Table:
     for panel in panels:
         for curve in panel.curves:
             costs = ", ".join(f"{x:,}: {cost:,.0f}" for x, cost in curve.medians.items())
-            slope, bar = (
-                "" if each is None else f"{each:{form}}" for each, form in ((curve.slope, "+.3f"), (curve.bar, ""))
-            )
+            slope = "" if curve.slope is None else f"{curve.slope:+.3f}"
+            bar = "" if curve.bar is None else f"{curve.bar}"
             found.add_row(panel.title, curve.what, costs, slope, bar)
     return found
 

@@ -91,21 +91,17 @@ def of_histories(users: int, events: int) -> Iterator[tuple[int, float, float]]:
     day one in `BLOCK_DAYS` is read again, since what is read of a customer's days begins elsewhere then.
     """
     worker = new_worker()
-    _of_history(worker, HISTORIES[-1], users, events)  # once for nothing: what comes first would pay for the start
+    _of_history(worker, MAX_DAYS, 0, users, events)  # once for nothing: what comes first would pay for the start
     for days in HISTORIES:
-        yield days, *_of_history(worker, days, users, events)
+        yield days, *_of_history(worker, days, BLOCK_DAYS - 1 if days == MAX_DAYS else 0, users, events)
 
 
 def of_the_dearest_day(users: int, events: int) -> tuple[int, float]:
     """As `of_histories`, remembered, on a day on which everybody is read again, as all first came on the same day."""
-    return MAX_DAYS, _of_history(new_worker(), MAX_DAYS, users, events, extra_days=0)[0]
+    return MAX_DAYS, _of_history(new_worker(), MAX_DAYS, 0, users, events)[0]
 
 
-def _of_history(
-    worker: Worker, days: int, users: int, events: int, extra_days: int | None = None
-) -> tuple[float, float]:
-    if extra_days is None:
-        extra_days = BLOCK_DAYS - 1 if days == MAX_DAYS else 0
+def _of_history(worker: Worker, days: int, extra_days: int, users: int, events: int) -> tuple[float, float]:
     workload = Workload(events, users, 1, seed=days, history_days=days, extra_days=extra_days)
     log = _records(workload)
     alone = Alone(worker, workload.end_ms)

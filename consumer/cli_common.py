@@ -24,7 +24,7 @@ EXTRA_OF = {
     "polars": "files", "zstandard": "files", "torch": "train", "onnx": "train", "onnxscript": "train",
     "jinja2": "report", "lightgbm": "evaluate", "matplotlib": "report", "scipy": "evaluate", "sklearn": "evaluate",
 }  # fmt: skip
-_SETTING_OF = {"kafka": "kafka_bootstrap_servers", "topics": "kafka_bootstrap_servers", "redis": "redis_url"}
+_SETTING_OF = {"kafka": "kafka_bootstrap_servers", "redis": "redis_url"}
 Events = Annotated[
     Path,
     typer.Option(

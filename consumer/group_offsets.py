@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from consumer.errors import EbbtideError
 from consumer.ports import Clock, Source
-from consumer.tasks import done_before, ended
+from consumer.tasks import ended, run_until
 
 
 class GroupOffsets:
@@ -30,11 +30,7 @@ class GroupOffsets:
         """Tell for the last time, but wait no longer than until `giving_up`; nothing is told after that."""
         await ended(self._telling)
         if (news := self._news(stands)) and not giving_up.is_set():
-            telling = asyncio.create_task(self._tell(news))
-            try:
-                await done_before(giving_up, telling)
-            finally:
-                await ended(telling)
+            await run_until(giving_up, self._tell(news))
 
     def _news(self, stands: Mapping[int, int]) -> dict[int, int]:
         return {partition: offset for partition, offset in stands.items() if self._told.get(partition) != offset}

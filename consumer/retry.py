@@ -8,7 +8,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from consumer.errors import LostPartitionError, UnavailableError
 from consumer.health import Health
-from consumer.tasks import done_before, ended
+from consumer.tasks import run_until
 
 T = TypeVar("T")
 FIRST_PAUSE_S = 0.1
@@ -25,14 +25,10 @@ class Retrier:
         """The call's result; raises `LostPartitionError` when given up, be it in the middle of a call."""
         if self._giving_up.is_set():
             raise LostPartitionError(_GIVEN_UP, reason="given_up")
-        repeating = asyncio.create_task(self._repeat(call))
-        try:
-            is_done = await done_before(self._giving_up, repeating)
-        finally:
-            await ended(repeating)
-        if not is_done:
+        repeated = await run_until(self._giving_up, self._repeat(call))
+        if repeated is None:
             raise LostPartitionError(_GIVEN_UP, reason="given_up")
-        result = repeating.result()
+        result = repeated.result()
         self._health.up(dependency)
         return result
 

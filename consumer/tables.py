@@ -61,14 +61,14 @@ def alerts_table(alerts: Sequence[RetentionAlert]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what to do", no_wrap=True)
     for alert in alerts:
-        gap = alert.features["purchase_gap_mean_days"]
+        gap, silent = (alert.features[name] for name in ("purchase_gap_mean_days", "days_since_last_event"))
         actions = ", ".join(action.replace("_", " ") for action in alert.suggested_actions)
         table.add_row(
             escape(alert.user_id),
             f"{alert.decided_at:%Y-%m-%d}",
             alert.tier.replace("_", " "),
             f"{alert.risk_curve[0].churn_probability:.0%} → {alert.churn_probability:.0%}",
-            f"{int(alert.silence_days) + 1} d",  # since the last active day, as the reasons count
+            f"{silent or 0:.0f} d",
             f"{alert.features['total_target_events'] or 0:.0f}×",
             "–" if gap is None else f"{gap:.0f} d",
             "nothing: control" if alert.control_group else actions,

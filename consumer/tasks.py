@@ -1,8 +1,10 @@
 """Waiting for tasks, be it for their end because nobody needs them any more."""
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Task = asyncio.Future[Any]
 _AGAIN_S = 6.0  # longer than a client may take to stop
 
@@ -40,3 +42,13 @@ async def done_before(event: asyncio.Event, *tasks: Task) -> bool:
     finally:
         watching.cancel()
     return any(task.done() for task in tasks)
+
+
+async def run_until(event: asyncio.Event, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
+    """Run it, but no longer than until the event; its task, or None if it was ended for that."""
+    task = asyncio.create_task(coroutine)
+    try:
+        is_done = await done_before(event, task)
+    finally:
+        await ended(task)
+    return task if is_done else None

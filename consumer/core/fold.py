@@ -11,17 +11,7 @@ from consumer.core.calendar import DAY_MS, Calendar
 from consumer.core.day_sums import days_after
 from consumer.core.events import ERASE, KIND_OF, PURCHASE, Events, rounds
 from consumer.core.runs import Runs
-from consumer.core.state import (
-    DAY_WORDS,
-    MAX_DAYS,
-    NO_TIME,
-    RECENT_IDS,
-    USER_DAY,
-    States,
-    gathered,
-    raw,
-    reset,
-)
+from consumer.core.state import DAY_WORDS, MAX_DAYS, NO_TIME, RECENT_IDS, USER_DAY, States, gathered, raw, reset
 from consumer.core.trends import advanced, increments
 from schemas.event import EventType
 

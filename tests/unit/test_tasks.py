@@ -3,7 +3,7 @@
 import asyncio
 import gc
 
-from consumer.tasks import done_before, ended
+from consumer.tasks import done_before, ended, run_until
 
 AGAIN_S = 0.01
 
@@ -101,3 +101,27 @@ async def test_who_is_cancelled_meanwhile_cancels_once_more() -> None:
         await asyncio.wait([ending, task])
     assert ending.cancelled()
     assert cancellations == 2
+
+
+async def test_what_is_done_before_the_event_has_its_result() -> None:
+    async def answer() -> int:
+        return 7
+
+    done = await run_until(asyncio.Event(), answer())
+    assert done is not None
+    assert done.result() == 7
+
+
+async def test_what_is_not_done_by_the_event_is_ended() -> None:
+    event, ended_as = asyncio.Event(), []
+
+    async def for_ever() -> None:
+        event.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            ended_as.append(error)
+            raise
+
+    assert await run_until(event, for_ever()) is None
+    assert len(ended_as) == 1
